@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Starts one guest for one command and tells how it went.
+#
+# Every guest has a directory build/run/ID of its own, so that any number can run.  It holds what the
+# guest's init is to do (which the guest mounts read-only) and what came back:
+#
+#   init, job           what to do
+#   console.log         the kernel's console
+#   dmesg.log           the kernel's whole log, fetched after the command
+#   status.log          `NONCE up`, then `NONCE exit N` once everything has arrived
+#
+# The command's stdout and stderr come through two virtio-serial ports, so that no kernel message
+# gets between them.  Only the line `NONCE exit 0`, with this boot's nonce, is success; a guest that
+# panics, hangs or vanishes can't write it.
+
+# The accelerator that works here: `kvm` or `tcg`.  /dev/kvm may open and still be unable to boot a
+# stock kernel, so the only proof is a boot.
+guest_accel() {
+	local cache=$BUILD/guest/accel
+	if [ ! -s "$cache" ]; then
+		if [ -w /dev/kvm ] && kvm_boots; then
+			echo kvm >"$cache"
+		else
+			echo tcg >"$cache"
+		fi
+	fi
+	cat "$cache"
+}
+
+kvm_boots() {
+	say "seeing whether KVM can boot a guest here (at most 15 s)…"
+	(
+		GUEST_ACCEL=kvm GUEST_TIMEOUT=15 GUEST_MODULE='' GUEST_SHARE='' GUEST_ICOUNT=''
+		GUEST_COMMAND=(true)
+		boot_guest
+	) >/dev/null 2>&1
+}
+
+# boot_guest: run GUEST_COMMAND in a new guest, with its stdout and stderr on ours.  Returns its exit
+# status, 124 after GUEST_TIMEOUT seconds, 125 when the guest died, 1 when the command passed but
+# the kernel complained.
+boot_guest() {
+	local rc=0 nonce
+	nonce=$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')
+	mkdir -p "$BUILD/run"
+	RUN_DIR=$(mktemp -d "$BUILD/run/$(date +%H%M%S)-$GUEST_KERNEL-XXXX")
+	chmod 755 "$RUN_DIR"
+	prune_runs
+	cp "$VM/init" "$RUN_DIR/init"
+	chmod 755 "$RUN_DIR/init"
+	write_job "$nonce" >"$RUN_DIR/job"
+	: >"$RUN_DIR/status.log"
+	run_qemu || rc=$?
+	judge "$rc" "$nonce"
+}
+
+# Old runs' logs are of no use for long.
+prune_runs() {
+	local old
+	# shellcheck disable=SC2012 # our own names
+	ls -1t "$BUILD/run" | tail -n +40 | while read -r old; do
+		rm -rf "${BUILD:?}/run/$old"
+	done
+}
+
+# The guest's orders, as shell assignments.
+write_job() {
+	local path="$BUILD/user/bin:$BUILD/user/sbin"
+	cat <<-END
+		NONCE=$1
+		JOB_REPO=$(printf %q "$REPO")
+		JOB_BUILD=$(printf %q "$BUILD")
+		JOB_SHARE=$(printf %q "$GUEST_SHARE")
+		JOB_CWD=$(printf %q "$(guest_cwd)")
+		JOB_MODULE=$(printf %q "$GUEST_MODULE")
+		JOB_PATH=$(printf %q "$path")
+		JOB_LIBS=$(printf %q "$BUILD/user/lib")
+		JOB_KERNEL=$GUEST_KERNEL
+		JOB_TTY=$(printf %q "${GUEST_TTY:-}")
+		JOB_TERM=$(printf %q "${TERM:-vt100}")
+		JOB_COMMAND=($(printf '%q ' "${GUEST_COMMAND[@]}"))
+	END
+}
+
+# Where the command starts: here, if the guest can see it.
+guest_cwd() {
+	case $PWD/ in
+	"$REPO"/* | "$BUILD"/*) echo "$PWD" ;;
+	"${GUEST_SHARE:-/nonexistent}"/*) echo "$PWD" ;;
+	*) echo "$REPO" ;;
+	esac
+}
+
+# qemu_9p TAG PATH [OPTIONS]: the arguments that share a directory.
+qemu_9p() {
+	QEMU+=(-fsdev "local,id=$1,path=$2,security_model=none,multidevs=remap${3:-}"
+		-device "virtio-9p-pci,fsdev=$1,mount_tag=$1")
+}
+
+# qemu_port NAME FILE: the arguments for a one-way channel to a file or FIFO.
+qemu_port() {
+	QEMU+=(-chardev "file,id=$1,path=$2" -device "virtserialport,chardev=$1,name=fr.$1")
+}
+
+qemu_arguments() {
+	local accel=${GUEST_ACCEL:-} append
+	[ -n "$accel" ] || accel=$(guest_accel)
+	QEMU=(qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot
+		-m "$GUEST_MEM" -cpu max
+		-kernel "$BUILD/guest/$GUEST_KERNEL/vmlinuz"
+		-initrd "$BUILD/guest/$GUEST_KERNEL/initrd")
+	if [ -n "$GUEST_ICOUNT" ]; then
+		# One instruction is one nanosecond of the guest's clock: figures don't move
+		# with the machine.
+		QEMU+=(-accel tcg -icount shift=0,sleep=off -smp 1)
+	elif [ "$accel" = kvm ]; then
+		QEMU+=(-accel kvm -smp "$GUEST_CPUS")
+	else
+		QEMU+=(-accel tcg,thread=multi -smp "$GUEST_CPUS")
+	fi
+
+	# oops=panic and panic=-1: the first oops ends the guest, and -no-reboot QEMU with it.
+	append="console=ttyS0,115200 quiet oops=panic panic=-1 log_buf_len=16M printk.devkmsg=on"
+	append+=" no_timer_check nokaslr net.ifnames=0 mitigations=off $GUEST_APPEND"
+	QEMU+=(-append "$append" -chardev "file,id=console,path=$RUN_DIR/console.log"
+		-serial chardev:console)
+
+	qemu_9p fr-root "$ROOT" ,readonly=on
+	qemu_9p fr-run "$RUN_DIR" ,readonly=on
+	qemu_9p fr-repo "$REPO" ,readonly=on
+	case $BUILD/ in
+	"$REPO"/*) ;;
+	*) qemu_9p fr-build "$BUILD" ,readonly=on ;;
+	esac
+	[ -z "$GUEST_SHARE" ] || qemu_9p fr-share "$GUEST_SHARE"
+
+	QEMU+=(-device virtio-serial-pci,max_ports=8)
+	qemu_port stdout "$RUN_DIR/stdout"
+	qemu_port stderr "$RUN_DIR/stderr"
+	qemu_port dmesg "$RUN_DIR/dmesg.log"
+	qemu_port status "$RUN_DIR/status.log"
+}
+
+# Runs QEMU to its end, passing the two FIFOs on meanwhile.  Returns timeout's status.
+run_qemu() {
+	local rc=0 pid
+	mkfifo "$RUN_DIR/stdout" "$RUN_DIR/stderr"
+	qemu_arguments
+	printf '%q ' "${QEMU[@]}" >"$RUN_DIR/qemu.sh"
+	# Should the caller stop reading, keep the guest going by reading on for it.
+	{ cat || cat >/dev/null; } <"$RUN_DIR/stdout" &
+	{ cat || cat >/dev/null; } <"$RUN_DIR/stderr" >&2 &
+	if [ -n "${GUEST_TTY:-}" ]; then
+		QEMU+=(-chardev stdio,id=tty,signal=off -serial chardev:tty)
+		"${QEMU[@]}" 2>"$RUN_DIR/qemu.log" || rc=$?
+	else
+		timeout -k 5 "$GUEST_TIMEOUT" "${QEMU[@]}" </dev/null >"$RUN_DIR/qemu.log" 2>&1 &
+		pid=$!
+		# timeout passes the signal on to QEMU.
+		trap 'kill "$pid" 2>/dev/null; exit 130' INT TERM HUP
+		wait "$pid" || rc=$?
+		trap - INT TERM HUP
+	fi
+	release_readers
+	return "$rc"
+}
+
+# A QEMU that failed to start never opened the FIFOs, and their readers still wait.  Opening them
+# for reading and writing never blocks; closing them again is the readers' end of file.
+release_readers() {
+	: <>"$RUN_DIR/stdout"
+	: <>"$RUN_DIR/stderr"
+	wait
+	rm -f "$RUN_DIR/stdout" "$RUN_DIR/stderr"
+}
+
+# judge QEMU_STATUS NONCE: what this run was worth.
+judge() {
+	local qemu=$1 nonce=$2 rc
+	rc=$(sed -n "s/^$nonce exit \([0-9][0-9]*\)$/\1/p" "$RUN_DIR/status.log")
+	if [ -z "$rc" ]; then
+		explain_death "$qemu" "$nonce"
+		[ "$qemu" != 124 ] || return "$EXIT_TIMEOUT"
+		return "$EXIT_INFRA"
+	fi
+	if ! "$VM/dmesg-scan" <"$RUN_DIR/dmesg.log" >&2; then
+		say "the kernel complained (above); its whole log is $RUN_DIR/dmesg.log"
+		[ "$rc" != 0 ] || rc=1
+	fi
+	return "$rc"
+}
+
+explain_death() {
+	local what="died before the command ended"
+	[ "$1" != 124 ] || what="was stopped after $GUEST_TIMEOUT s"
+	grep -qx "$2 up" "$RUN_DIR/status.log" || what+=", and never finished booting"
+	tail -n 60 "$RUN_DIR/console.log" 2>/dev/null | tr -d '\r' >&2 || true
+	cat "$RUN_DIR/qemu.log" >&2 2>/dev/null || true
+	say "the guest ($GUEST_KERNEL) $what; its console is $RUN_DIR/console.log"
+}

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Puts kernels and their headers into the guest's root, and makes what QEMU boots:
+#
+#   build/guest/NAME/release   what `uname -r` will say
+#   build/guest/NAME/vmlinuz
+#   build/guest/NAME/initrd
+#
+# NAME is `stable` (the suite's kernel), `latest` (its backports') or `debug` (debug-kernel.sh).
+# Versions are asked of apt: package lists move.
+#
+# The packages are unpacked rather than installed.  Installing them would pull in systemd and
+# initramfs-tools and make an initramfs that nobody boots.
+
+# Modules that the initramfs loads: what mounts the root, and what carries the command's output.
+INITRD_MODULES=(virtio_pci 9pnet_virtio 9p overlay virtio_console)
+
+kernel_suite() {
+	case $1 in
+	stable) echo "$ROOT_SUITE" ;;
+	latest) echo "$ROOT_SUITE-backports" ;;
+	*) return 1 ;;
+	esac
+}
+
+kernel_release() { cat "$BUILD/guest/$1/release"; }
+
+kernel_stamp() { digest "$ROOT/.stamp" "$VM/kernel.sh" "$VM/initramfs-init" "$VM/debug-kernel.sh"; }
+
+# ensure_kernel NAME: the root exists and holds kernel NAME.
+ensure_kernel() {
+	ensure_root
+	[ "$(cat "$BUILD/guest/$1/.stamp" 2>/dev/null)" != "$(kernel_stamp)" ] || return 0
+	locked kernel make_kernel "$1"
+}
+
+make_kernel() {
+	local name=$1 dir=$BUILD/guest/$1 release
+	[ "$(cat "$dir/.stamp" 2>/dev/null)" != "$(kernel_stamp)" ] || return 0
+	mkdir -p "$dir"
+	if [ "$name" = debug ]; then
+		make_debug_kernel "$dir"
+	elif ! kernel_is_unpacked "$dir"; then
+		say "fetching the $name kernel and its headers (once, about half a minute)…"
+		logged "kernel-$name" unpack_kernel "$(kernel_suite "$name")" "$dir"
+	fi
+	release=$(cat "$dir/release")
+	logged "initrd-$name" make_initrd "$release" "$dir/initrd"
+	kernel_stamp >"$dir/.stamp"
+}
+
+kernel_is_unpacked() {
+	[ -s "$1/release" ] && [ -s "$1/vmlinuz" ] &&
+		[ -e "$ROOT/usr/lib/modules/$(cat "$1/release")/modules.dep" ]
+}
+
+# The image's and headers' packages, however the suite splits them, as NAME=VERSION.
+kernel_packages() {
+	in_root apt-get -s install -t "$1" linux-image-amd64 linux-headers-amd64 |
+		sed -nE 's/^Inst (linux-(image|binary|base|modules|headers|kbuild)-[0-9][^ ]*) (\[[^]]*\] )?\(([^ ]+) .*/\1=\4/p'
+}
+
+unpack_kernel() {
+	local suite=$1 dir=$2 tmp=$2/tmp packages deb release
+	rm -rf "$tmp"
+	mkdir -p "$tmp/tree"
+	packages=$(kernel_packages "$suite")
+	[ -n "$packages" ] || { echo "no kernel packages in $suite"; return 1; }
+	echo "$packages"
+	# shellcheck disable=SC2086 # one argument for each package
+	in_root sh -euc 'cd "$1"; shift; apt-get -o APT::Sandbox::User=root download "$@"' sh "$tmp" $packages
+	for deb in "$tmp"/*.deb; do
+		dpkg-deb -x "$deb" "$tmp/tree"
+	done
+	merge_usr "$tmp/tree"
+	release=$(ls "$tmp/tree/usr/lib/modules")
+	# Older packages put the kernel into /boot, newer ones beside its modules.
+	cp "$tmp/tree/boot/vmlinuz-$release" "$dir/vmlinuz" ||
+		cp "$tmp/tree/usr/lib/modules/$release/vmlinuz" "$dir/vmlinuz"
+	cp "$tmp/tree/boot/config-$release" "$dir/config" ||
+		cp "$tmp/tree/usr/lib/modules/$release/config" "$dir/config"
+	cp -alf "$tmp/tree/usr/." "$ROOT/usr/"
+	rm -rf "$tmp"
+	in_root depmod "$release"
+	[ -e "$ROOT/usr/src/linux-headers-$release/Makefile" ]
+	echo "$release" >"$dir/release"
+}
+
+# Some packages still ship /lib; in the root that is a link which unpacking must not replace.
+merge_usr() {
+	[ -d "$1/lib" ] || return 0
+	mkdir -p "$1/usr/lib"
+	cp -al "$1/lib/." "$1/usr/lib/"
+	rm -rf "$1/lib"
+}
+
+# Not compressed: under emulation, unpacking costs more than reading.
+make_initrd() {
+	local release=$1 out=$2 tree=$2.tree file n=0
+	rm -rf "$tree"
+	mkdir -p "$tree"/{bin,dev,proc,sys,modules,root,ro,rw}
+	cp "$ROOT/usr/bin/busybox" "$tree/bin/busybox"
+	cp "$VM/initramfs-init" "$tree/init"
+	chmod 755 "$tree/init"
+	while read -r file; do
+		n=$((n + 1))
+		unpack_module "$ROOT$file" "$tree/modules/$(printf %02d $n)-$(basename "${file%%.ko*}").ko"
+	done < <(modules_in_order "$release")
+	(cd "$tree" && find . | "$ROOT/usr/bin/busybox" cpio -o -H newc) >"$out.tmp"
+	mv "$out.tmp" "$out"
+	rm -rf "$tree"
+}
+
+# The files to insmod for INITRD_MODULES, dependencies first, each once.
+modules_in_order() {
+	local m
+	for m in "${INITRD_MODULES[@]}"; do
+		in_root modprobe --set-version "$1" --show-depends "$m"
+	done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++'
+}
+
+unpack_module() {
+	case $1 in
+	*.ko.xz) xz -dc "$1" >"$2" ;;
+	*.ko.zst) zstd -dcq "$1" >"$2" ;;
+	*.ko.gz) gzip -dc "$1" >"$2" ;;
+	*) cp "$1" "$2" ;;
+	esac
+}
