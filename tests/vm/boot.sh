@@ -109,7 +109,7 @@ qemu_arguments() {
 	[ -n "$accel" ] || accel=$(guest_accel)
 	QEMU=(qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot
 		-m "$GUEST_MEM" -cpu max
-		-kernel "$BUILD/guest/$GUEST_KERNEL/vmlinuz"
+		-kernel "$BUILD/guest/$GUEST_KERNEL/kernel"
 		-initrd "$BUILD/guest/$GUEST_KERNEL/initrd")
 	if [ -n "$GUEST_ICOUNT" ]; then
 		# One instruction is one nanosecond of the guest's clock: figures don't move

@@ -4,7 +4,7 @@
 # Puts kernels and their headers into the guest's root, and makes what QEMU boots:
 #
 #   build/guest/NAME/release   what `uname -r` will say
-#   build/guest/NAME/vmlinuz
+#   build/guest/NAME/kernel    the kernel, unpacked where possible
 #   build/guest/NAME/initrd
 #
 # NAME is `stable` (the suite's kernel), `latest` (its backports') or `debug` (debug-kernel.sh).
@@ -51,7 +51,7 @@ make_kernel() {
 }
 
 kernel_is_unpacked() {
-	[ -s "$1/release" ] && [ -s "$1/vmlinuz" ] &&
+	[ -s "$1/release" ] && [ -s "$1/kernel" ] &&
 		[ -e "$ROOT/usr/lib/modules/$(cat "$1/release")/modules.dep" ]
 }
 
@@ -76,8 +76,9 @@ unpack_kernel() {
 	merge_usr "$tmp/tree"
 	release=$(ls "$tmp/tree/usr/lib/modules")
 	# Older packages put the kernel into /boot, newer ones beside its modules.
-	cp "$tmp/tree/boot/vmlinuz-$release" "$dir/vmlinuz" ||
-		cp "$tmp/tree/usr/lib/modules/$release/vmlinuz" "$dir/vmlinuz"
+	cp "$tmp/tree/boot/vmlinuz-$release" "$dir/kernel.packed" ||
+		cp "$tmp/tree/usr/lib/modules/$release/vmlinuz" "$dir/kernel.packed"
+	unpack_vmlinuz "$dir/kernel.packed" "$dir/kernel"
 	cp "$tmp/tree/boot/config-$release" "$dir/config" ||
 		cp "$tmp/tree/usr/lib/modules/$release/config" "$dir/config"
 	cp -alf "$tmp/tree/usr/." "$ROOT/usr/"
@@ -85,6 +86,20 @@ unpack_kernel() {
 	in_root depmod "$release"
 	[ -e "$ROOT/usr/src/linux-headers-$release/Makefile" ]
 	echo "$release" >"$dir/release"
+}
+
+# A vmlinuz unpacks itself, which takes an emulated processor two seconds at every boot.  QEMU can
+# start the ELF file inside directly (PVH).  Where that isn't found, the vmlinuz does as well.
+unpack_vmlinuz() {
+	local offset
+	while read -r offset; do
+		tail -c +$((offset + 1)) "$1" | zstd -dcq >"$2" 2>/dev/null || true
+		if [ "$(head -c 4 "$2" | tr -d '\177')" = ELF ]; then
+			rm "$1"
+			return
+		fi
+	done < <(LC_ALL=C grep -abo -P '\x28\xb5\x2f\xfd' "$1" | LC_ALL=C sed 's/:.*//')
+	mv "$1" "$2"
 }
 
 # Some packages still ship /lib; in the root that is a link which unpacking must not replace.
