@@ -74,6 +74,7 @@ make_user() {
 		say "configuring user space for the guest…"
 		logged user-configure in_root cmake -S "$REPO" -B "$out" -G Ninja \
 			-DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=gcc-14 \
+			-DFUSE_REGIONS_GUEST_KERNELS= \
 			-DCMAKE_RUNTIME_OUTPUT_DIRECTORY="$out/bin" \
 			-DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$out/lib" \
 			-DCMAKE_ARCHIVE_OUTPUT_DIRECTORY="$out/lib"

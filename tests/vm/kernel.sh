@@ -107,7 +107,7 @@ merge_usr() {
 	[ -d "$1/lib" ] || return 0
 	mkdir -p "$1/usr/lib"
 	cp -al "$1/lib/." "$1/usr/lib/"
-	rm -rf "$1/lib"
+	rm -rf "${1:?}/lib"
 }
 
 # Not compressed: under emulation, unpacking costs more than reading.

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Makes every guest test a CTest test of its own, called <kernel>/<name>.
+#
+# All tests of one kernel run in one guest, which the fixture guest-<kernel> boots; the tests
+# themselves report what it recorded.  Include this from tests/CMakeLists.txt.
+
+set(FUSE_REGIONS_GUEST_KERNELS "stable;latest" CACHE STRING "kernels to run guest tests on; empty: none")
+
+set(guest_dir "${CMAKE_SOURCE_DIR}/tests/guest")
+set(guest_tests "")
+if(EXISTS "${guest_dir}/list")
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${guest_dir}/list")
+  execute_process(COMMAND "${guest_dir}/list" OUTPUT_VARIABLE guest_tests
+                  OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+  string(REPLACE "\n" ";" guest_tests "${guest_tests}")
+endif()
+
+function(add_guest_tests kernel)
+  set(results "${CMAKE_BINARY_DIR}/../results/${kernel}")
+  cmake_path(NORMAL_PATH results)
+
+  add_test(NAME guest-${kernel}
+           COMMAND "${CMAKE_SOURCE_DIR}/tests/vm/guest-tests" ${kernel} "${results}")
+  # The longest by far: started first, so that everything else fits beside them.
+  set_tests_properties(guest-${kernel} PROPERTIES
+    FIXTURES_SETUP guest_${kernel} TIMEOUT 1500 COST 1000)
+
+  foreach(name guest ${ARGN})
+    add_test(NAME ${kernel}/${name}
+             COMMAND "${CMAKE_SOURCE_DIR}/tests/vm/report" "${results}" ${name})
+    set_tests_properties(${kernel}/${name} PROPERTIES
+      FIXTURES_REQUIRED guest_${kernel} SKIP_RETURN_CODE 77 TIMEOUT 60)
+  endforeach()
+endfunction()
+
+if(guest_tests)
+  foreach(kernel ${FUSE_REGIONS_GUEST_KERNELS})
+    add_guest_tests(${kernel} ${guest_tests})
+  endforeach()
+endif()

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# `./run test`: unit tests on this machine, with sanitizers; guest tests on each kernel; one CTest
+# run over all of it, whose summary is the last thing printed.
+
+HOST_PACKAGES=(gcc libc6-dev clang libclang-rt-dev cmake ninja-build pkg-config libfuse3-dev
+	libarchive-dev check shellcheck)
+
+cmd_test() {
+	need_packages "${HOST_PACKAGES[@]}" qemu-system-x86 util-linux xz-utils zstd
+	prepare_tests
+	# Both guests at a time: the wait for one leaves processors for the other.
+	ASAN_OPTIONS=${ASAN_OPTIONS:-abort_on_error=0} \
+		exec ctest --test-dir "$BUILD/host" --output-on-failure -j2 "$@"
+}
+
+# All that can fail to build does so here, before the first test starts.
+prepare_tests() {
+	local kernel
+	ensure_kernel stable
+	ensure_kernel latest
+	if have_module_source; then
+		build_module stable
+		build_module latest
+	fi
+	build_user
+	locked host make_host
+}
+
+make_host() {
+	local out=$BUILD/host
+	say "building the host's programs with sanitizers…"
+	# Always configured anew, as the list of guest tests is read then.
+	logged host-configure cmake -S "$REPO" --preset sanitize -B "$out"
+	logged host cmake --build "$out"
+	grep -A6 'warning:' "$LOGS/host.log" >&2 || true
+}
