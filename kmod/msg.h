@@ -44,7 +44,7 @@ int fr_msg_check(const struct fuse_notify_passthrough_out *head, size_t size,
 /*
  * Turn a record into an op. @max_bytes is the file system's s_maxbytes: no
  * region ends past it, in the file or (unless whole-file) in the backing.
- * 0 or -EINVAL.
+ * 0, -EINVAL, or -ENOENT for a backing id that no backing can have.
  */
 int fr_msg_op(const struct fuse_passthrough_region *rec, u64 max_bytes,
 	      struct fr_op *op);

@@ -5,6 +5,7 @@
 
 #ifdef __KERNEL__
 
+#include <linux/build_bug.h>
 #include <linux/compiler.h>
 #include <linux/errno.h>
 #include <linux/limits.h>
@@ -17,6 +18,7 @@
 
 #else
 
+#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,6 +31,7 @@ typedef uint32_t u32;
 typedef uint64_t u64;
 typedef int64_t s64;
 
+#define S32_MAX		INT32_MAX
 #define S64_MAX		INT64_MAX
 #define U64_MAX		UINT64_MAX
 #define likely(x)	__builtin_expect(!!(x), 1)
