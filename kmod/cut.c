@@ -2,8 +2,8 @@
 /* Cutting an I/O into pieces at region edges, see cut.h. */
 #include "cut.h"
 
-void fr_cut_begin(struct fr_cut *cut, const struct fr_node *root, u64 pos,
-		  u64 len, unsigned int access)
+void fr_cut_begin(struct fr_cut *cut, const struct fr_node *root, u64 pos, u64 len,
+		  unsigned int access)
 {
 	cut->root = root;
 	cut->pos = pos;

@@ -66,8 +66,7 @@ void fr_path_fix(struct fr_path *path)
 		u64 first = fr_node_first(node);
 		bool last_child = i + 1 == parent->nr;
 
-		if (parent->key[i] == first &&
-		    (!last_child || parent->tail == node->tail))
+		if (parent->key[i] == first && (!last_child || parent->tail == node->tail))
 			break;
 		parent->key[i] = first;
 		if (last_child)
@@ -97,22 +96,19 @@ static int grow_root(struct fr_txn *txn, struct fr_path *path)
 }
 
 /*
- * How many entries stay when the node at @level is split: half, such that both
- * sides are equal once the new entry is in; all that can when it goes behind
- * everything else, for the next ones will go there too.
+ * How many entries stay when the node at @level is split: half of them, or all
+ * that can when the new one goes behind everything else, for the next ones will
+ * go there too.
  */
 static unsigned int split_point(const struct fr_path *path, unsigned int level)
 {
 	const struct fr_node *node = path->node[level];
-	bool append = path->next == FR_END &&
-		      path->slot[0] == path->node[0]->nr;
+	bool append = path->next == FR_END && path->slot[0] == path->node[0]->nr;
 
-	if (level)
-		return append ? node->nr - 1 : FR_INNER_MAX / 2;
-	if (append)
-		return node->nr;
-	return path->slot[0] > FR_LEAF_MAX / 2 ? FR_LEAF_MAX / 2 + 1 :
-						  FR_LEAF_MAX / 2;
+	if (!append)
+		return (node->nr + 1) / 2;
+	/* An inner node needs a key from the start, so it takes a child along. */
+	return level ? node->nr - 1 : node->nr;
 }
 
 /* Split the full node at @level, whose parent has room, and stay on the path. */
@@ -137,8 +133,7 @@ static int split(struct fr_txn *txn, struct fr_path *path, unsigned int level)
 
 	fr_node_set_tail(left);
 	fr_node_set_tail(right);
-	if (path->slot[level] > keep ||
-	    (path->slot[level] == keep && keep != FR_LEAF_MAX / 2)) {
+	if (path->slot[level] >= keep) {
 		path->slot[level] -= keep;
 		path->node[level] = right;
 		path->slot[level + 1] = at;
@@ -152,8 +147,7 @@ static int make_room(struct fr_txn *txn, struct fr_path *path)
 	unsigned int level = 0;
 	int err;
 
-	while (level <= path->top &&
-	       path->node[level]->nr == fr_node_max(path->node[level]))
+	while (level <= path->top && path->node[level]->nr == fr_node_max(path->node[level]))
 		level++;
 	if (level > path->top) {
 		err = grow_root(txn, path);
@@ -170,8 +164,7 @@ static int make_room(struct fr_txn *txn, struct fr_path *path)
 }
 
 /* Store a region at the path's end, which is where it belongs. -ENOMEM. */
-int fr_path_insert(struct fr_txn *txn, struct fr_path *path,
-		   const struct fr_region *r)
+int fr_path_insert(struct fr_txn *txn, struct fr_path *path, const struct fr_region *r)
 {
 	struct fr_node *leaf;
 	unsigned int at;
@@ -237,8 +230,7 @@ static int join(struct fr_txn *txn, struct fr_node *parent, unsigned int i)
 }
 
 /* The child on the path at @level lost entries: put @level + 1 right. */
-static int rebalance_child(struct fr_txn *txn, struct fr_path *path,
-			   unsigned int level)
+static int rebalance_child(struct fr_txn *txn, struct fr_path *path, unsigned int level)
 {
 	struct fr_node *node = path->node[level];
 	struct fr_node *parent = path->node[level + 1];
@@ -250,8 +242,7 @@ static int rebalance_child(struct fr_txn *txn, struct fr_path *path,
 		fr_node_drop(txn, node);
 	} else {
 		parent->key[i] = fr_node_first(node);
-		while (parent->child[i]->nr < fr_node_min(node) &&
-		       parent->nr > 1) {
+		while (parent->child[i]->nr < fr_node_min(node) && parent->nr > 1) {
 			if (i)
 				i--;
 			err = join(txn, parent, i);

@@ -68,8 +68,7 @@ static const char *check_child(const struct fr_node *node, unsigned int i)
  * @edge: nothing lies behind the node, so it may be less than half full. Calls
  * itself once a level.
  */
-static const char *check_node(const struct fr_node *node, bool edge,
-			      struct walk *walk)
+static const char *check_node(const struct fr_node *node, bool edge, struct walk *walk)
 {
 	const char *broken;
 	unsigned int i;
@@ -84,8 +83,7 @@ static const char *check_node(const struct fr_node *node, bool edge,
 	for (i = 0; i < node->nr; i++) {
 		broken = check_child(node, i);
 		if (!broken)
-			broken = check_node(node->child[i],
-					    edge && i + 1 == node->nr, walk);
+			broken = check_node(node->child[i], edge && i + 1 == node->nr, walk);
 		if (broken)
 			return broken;
 	}

@@ -29,23 +29,21 @@ void fr_node_move(struct fr_node *dst, unsigned int to, const struct fr_node *sr
 {
 	if (src->level) {
 		memmove(&dst->key[to], &src->key[from], nr * sizeof(src->key[0]));
-		memmove(&dst->child[to], &src->child[from],
-			nr * sizeof(src->child[0]));
+		memmove(&dst->child[to], &src->child[from], nr * sizeof(src->child[0]));
 	} else {
-		memmove(&dst->region[to], &src->region[from],
-			nr * sizeof(src->region[0]));
+		memmove(&dst->region[to], &src->region[from], nr * sizeof(src->region[0]));
 	}
 }
 
-static void leaf_get(const struct fr_map_ops *ops, const struct fr_node *leaf,
-		     unsigned int from, unsigned int to)
+static void leaf_get(const struct fr_map_ops *ops, const struct fr_node *leaf, unsigned int from,
+		     unsigned int to)
 {
 	for (; from < to; from++)
 		ops->get(fr_region_backing(&leaf->region[from]));
 }
 
-static void leaf_put(const struct fr_map_ops *ops, const struct fr_node *leaf,
-		     unsigned int from, unsigned int to)
+static void leaf_put(const struct fr_map_ops *ops, const struct fr_node *leaf, unsigned int from,
+		     unsigned int to)
 {
 	for (; from < to; from++)
 		ops->put(fr_region_backing(&leaf->region[from]));
@@ -121,8 +119,7 @@ void fr_node_absorb(struct fr_txn *txn, struct fr_node *dst, struct fr_node *src
 }
 
 /* Remove regions from a leaf of ours. */
-void fr_leaf_cut_out(struct fr_txn *txn, struct fr_node *leaf, unsigned int at,
-		     unsigned int nr)
+void fr_leaf_cut_out(struct fr_txn *txn, struct fr_node *leaf, unsigned int at, unsigned int nr)
 {
 	leaf_put(txn->map->ops, leaf, at, at + nr);
 	fr_node_move(leaf, at, leaf, at + nr, leaf->nr - at - nr);

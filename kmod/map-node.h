@@ -24,19 +24,21 @@
 
 #include "map.h"
 
-#define FR_LEAF_MAX	15
-#define FR_LEAF_MIN	(FR_LEAF_MAX / 2)
-#define FR_INNER_MAX	30
-#define FR_INNER_MIN	(FR_INNER_MAX / 2)
-
 /*
- * 15^8 half full inner nodes with leaves of 7 regions: no memory holds the
- * regions that would need another level.
+ * Entries a node has room for. A tree of ten levels has more than 15^8 inner
+ * nodes with leaves of 7 regions below them: no memory holds another level.
+ * The tests override these, to get high trees out of few regions.
  */
-#define FR_LEVELS	10
+#ifndef FR_LEAF_MAX
+#define FR_LEAF_MAX 15
+#define FR_INNER_MAX 30
+#define FR_LEVELS 10
+#endif
+#define FR_LEAF_MIN (FR_LEAF_MAX / 2)
+#define FR_INNER_MIN (FR_INNER_MAX / 2)
 
 /* Where the region after the last one would start */
-#define FR_END		(FR_LAST_MAX + 1ULL)
+#define FR_END (FR_LAST_MAX + 1ULL)
 
 /**
  * struct fr_node - a node of the tree
@@ -125,8 +127,7 @@ void fr_node_move(struct fr_node *dst, unsigned int to, const struct fr_node *sr
 void fr_node_set_tail(struct fr_node *node);
 void fr_node_absorb(struct fr_txn *txn, struct fr_node *dst, struct fr_node *src);
 void fr_node_drop(struct fr_txn *txn, struct fr_node *node);
-void fr_leaf_cut_out(struct fr_txn *txn, struct fr_node *leaf, unsigned int at,
-		     unsigned int nr);
+void fr_leaf_cut_out(struct fr_txn *txn, struct fr_node *leaf, unsigned int at, unsigned int nr);
 void fr_inner_cut_out(struct fr_node *node, unsigned int at, unsigned int nr);
 void fr_tree_drop(struct fr_txn *txn, struct fr_node *root);
 
@@ -150,8 +151,7 @@ struct fr_path {
 /* map-balance.c */
 int fr_path_seek(struct fr_txn *txn, u64 pos, struct fr_path *path);
 void fr_path_fix(struct fr_path *path);
-int fr_path_insert(struct fr_txn *txn, struct fr_path *path,
-		   const struct fr_region *r);
+int fr_path_insert(struct fr_txn *txn, struct fr_path *path, const struct fr_region *r);
 int fr_path_rebalance(struct fr_txn *txn, struct fr_path *path, unsigned int level);
 
 #endif /* FR_MAP_NODE_H */

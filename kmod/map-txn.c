@@ -77,8 +77,8 @@ static int cut_after(struct fr_txn *txn, u64 last)
  * In the inner node @node, the children from *@from on whose regions all lie in
  * [@start, @last]; @end is where the first region behind the node starts.
  */
-static unsigned int children_inside(const struct fr_node *node, u64 end,
-				    u64 start, u64 last, unsigned int *from)
+static unsigned int children_inside(const struct fr_node *node, u64 end, u64 start, u64 last,
+				    unsigned int *from)
 {
 	unsigned int i = fr_inner_slot(node, start);
 
@@ -93,8 +93,8 @@ static unsigned int children_inside(const struct fr_node *node, u64 end,
 }
 
 /* Drop @nr children of the path's node at @level, with all below them. */
-static int drop_children(struct fr_txn *txn, struct fr_path *path,
-			 unsigned int level, unsigned int from, unsigned int nr)
+static int drop_children(struct fr_txn *txn, struct fr_path *path, unsigned int level,
+			 unsigned int from, unsigned int nr)
 {
 	struct fr_node *node = path->node[level];
 	unsigned int i;
@@ -106,8 +106,7 @@ static int drop_children(struct fr_txn *txn, struct fr_path *path,
 }
 
 /* Drop the regions of the path's leaf that start in [@start, @last]. */
-static int drop_regions(struct fr_txn *txn, struct fr_path *path, u64 start,
-			u64 last)
+static int drop_regions(struct fr_txn *txn, struct fr_path *path, u64 start, u64 last)
 {
 	struct fr_node *leaf = path->node[0];
 	unsigned int from = fr_leaf_slot(leaf, start);

@@ -2,8 +2,7 @@
 /* What can be said about a message's bytes alone, see msg.h. */
 #include "msg.h"
 
-int fr_msg_check(const struct fuse_notify_passthrough_out *head, size_t size,
-		 u32 max_records)
+int fr_msg_check(const struct fuse_notify_passthrough_out *head, size_t size, u32 max_records)
 {
 	const u64 record_size = sizeof(struct fuse_passthrough_region);
 
@@ -29,8 +28,8 @@ static unsigned int bind_flags(u32 flags)
 {
 	unsigned int map_flags = 0;
 
-	if (flags & ~(FUSE_REGION_READ | FUSE_REGION_WRITE | FUSE_REGION_GROW |
-		      FUSE_REGION_REPLACE))
+	if (flags &
+	    ~(FUSE_REGION_READ | FUSE_REGION_WRITE | FUSE_REGION_GROW | FUSE_REGION_REPLACE))
 		return 0;
 	/* Growing is a thing that writes do. */
 	if ((flags & FUSE_REGION_GROW) && !(flags & FUSE_REGION_WRITE))
@@ -46,8 +45,7 @@ static unsigned int bind_flags(u32 flags)
 
 static int unbind_op(const struct fuse_passthrough_region *rec, struct fr_op *op)
 {
-	if (rec->flags != FUSE_REGION_UNBIND || rec->backing_id ||
-	    rec->backing_offset)
+	if (rec->flags != FUSE_REGION_UNBIND || rec->backing_id || rec->backing_offset)
 		return -EINVAL;
 	op->kind = FR_OP_UNBIND;
 	op->flags = 0;
@@ -56,8 +54,7 @@ static int unbind_op(const struct fuse_passthrough_region *rec, struct fr_op *op
 	return 0;
 }
 
-static int bind_op(const struct fuse_passthrough_region *rec, u64 max_bytes,
-		   struct fr_op *op)
+static int bind_op(const struct fuse_passthrough_region *rec, u64 max_bytes, struct fr_op *op)
 {
 	op->flags = bind_flags(rec->flags);
 	if (!op->flags)
@@ -72,8 +69,7 @@ static int bind_op(const struct fuse_passthrough_region *rec, u64 max_bytes,
 	return 0;
 }
 
-int fr_msg_op(const struct fuse_passthrough_region *rec, u64 max_bytes,
-	      struct fr_op *op)
+int fr_msg_op(const struct fuse_passthrough_region *rec, u64 max_bytes, struct fr_op *op)
 {
 	int err;
 
@@ -93,8 +89,7 @@ int fr_msg_op(const struct fuse_passthrough_region *rec, u64 max_bytes,
 	op->last = rec->length ? rec->offset + rec->length - 1 : FR_LAST_MAX;
 
 	/* Checked last: the record makes sense, the backing cannot exist. */
-	if (op->kind != FR_OP_UNBIND &&
-	    (!op->backing_id || op->backing_id > S32_MAX))
+	if (op->kind != FR_OP_UNBIND && (!op->backing_id || op->backing_id > S32_MAX))
 		return -ENOENT;
 	return 0;
 }
