@@ -18,22 +18,25 @@
 # The accelerator that works here: `kvm` or `tcg`.  /dev/kvm may open and still be unable to boot a
 # stock kernel, so the only proof is a boot.
 guest_accel() {
+	[ -s "$BUILD/guest/accel" ] || locked accel probe_accel
+	cat "$BUILD/guest/accel"
+}
+
+probe_accel() {
 	local cache=$BUILD/guest/accel
-	if [ ! -s "$cache" ]; then
-		if [ -w /dev/kvm ] && kvm_boots; then
-			echo kvm >"$cache"
-		else
-			echo tcg >"$cache"
-		fi
+	[ ! -s "$cache" ] || return 0
+	if [ -w /dev/kvm ] && kvm_boots; then
+		echo kvm >"$cache"
+	else
+		echo tcg >"$cache"
 	fi
-	cat "$cache"
 }
 
 kvm_boots() {
-	say "seeing whether KVM can boot a guest here (at most 15 s)…"
+	say "seeing whether KVM can boot a guest here (at most 10 s)…"
 	(
-		GUEST_ACCEL=kvm GUEST_TIMEOUT=15 GUEST_MODULE='' GUEST_SHARE='' GUEST_ICOUNT=''
-		GUEST_COMMAND=(true)
+		GUEST_ACCEL=kvm GUEST_TIMEOUT=10 GUEST_MODULE='' GUEST_SHARE='' GUEST_ICOUNT=''
+		GUEST_TTY='' GUEST_COMMAND=(true)
 		boot_guest
 	) >/dev/null 2>&1
 }
@@ -56,12 +59,12 @@ boot_guest() {
 	judge "$rc" "$nonce"
 }
 
-# Old runs' logs are of no use for long.
+# Old runs' logs are of no use for long.  A run that goes on still has its FIFOs.
 prune_runs() {
 	local old
 	# shellcheck disable=SC2012 # our own names
-	ls -1t "$BUILD/run" | tail -n +40 | while read -r old; do
-		rm -rf "${BUILD:?}/run/$old"
+	ls -1t "$BUILD/run" | tail -n +60 | while read -r old; do
+		[ -p "$BUILD/run/$old/stdout" ] || rm -rf "${BUILD:?}/run/$old"
 	done
 }
 

@@ -6,8 +6,14 @@
 #
 # Sourced, never run.  The caller has set REPO.
 
-# BUILD_DIR may be set by the user, for a repository that can't be written to.
-BUILD="${BUILD_DIR:-$REPO/build}"
+# Everything made goes below build/, or BUILD_DIR.  In a guest the repository can't be written to.
+if [ -n "${BUILD_DIR:-}" ]; then
+	BUILD=$BUILD_DIR
+elif [ -w "$REPO" ]; then
+	BUILD=$REPO/build
+else
+	BUILD=/var/tmp/fuse-regions-build
+fi
 VM="$REPO/tests/vm"
 ROOT="$BUILD/root"
 LOGS="$BUILD/log"

@@ -26,7 +26,7 @@ kernel_suite() {
 
 kernel_release() { cat "$BUILD/guest/$1/release"; }
 
-kernel_stamp() { digest "$ROOT/.stamp" "$VM/kernel.sh" "$VM/initramfs-init" "$VM/debug-kernel.sh"; }
+kernel_stamp() { digest "$ROOT/.stamp" "$VM/kernel.sh" "$VM/initramfs-init"; }
 
 # ensure_kernel NAME: the root exists and holds kernel NAME.
 ensure_kernel() {

@@ -18,8 +18,10 @@ ROOT_PACKAGES=(
 	xz-utils file bc gdb-minimal
 	# to boot
 	busybox-static ca-certificates
+	# to install into, as on a real machine
+	dkms
 	# to build a debug kernel
-	bison flex bc rsync
+	bison flex rsync
 )
 
 # Manuals and translations are half of the unpacking.
@@ -60,24 +62,36 @@ host_apt_options() {
 		grep -v ' "";$' || true
 }
 
-root_stamp() {
-	{
-		echo "$ROOT_SUITE ${ROOT_PACKAGES[*]} ${ROOT_DPKG_OPTIONS[*]}"
-		declare -f run_mmdebstrap
-	} | digest -
+# What the root is made of.  A new package is added to it; anything else makes it anew, as does
+# deleting build/root.
+root_stamp() { { echo "$ROOT_SUITE ${ROOT_DPKG_OPTIONS[*]}" && declare -f run_mmdebstrap; } | digest -; }
+root_packages_stamp() { echo "${ROOT_PACKAGES[*]}" | digest -; }
+
+root_exists() { [ "$(cat "$ROOT/.stamp" 2>/dev/null)" = "$(root_stamp)" ]; }
+root_is_complete() {
+	root_exists && [ "$(cat "$ROOT/.packages" 2>/dev/null)" = "$(root_packages_stamp)" ]
 }
 
-ensure_root() {
-	[ "$(cat "$ROOT/.stamp" 2>/dev/null)" != "$(root_stamp)" ] || return 0
-	locked root make_root
-}
+ensure_root() { root_is_complete || locked root make_root; }
 
 make_root() {
-	# Somebody else may have made it while we waited for the lock.
-	[ "$(cat "$ROOT/.stamp" 2>/dev/null)" != "$(root_stamp)" ] || return 0
 	need_root guest "makes a Debian root with chroot and mounts"
+	# Somebody else may have made it while we waited for the lock.
+	if root_is_complete; then
+		return
+	elif root_exists; then
+		say "adding packages to the guest's root…"
+		logged root-packages in_root sh -euc 'apt-get update && apt-get -y install "$@"' \
+			sh "${ROOT_PACKAGES[@]}"
+	else
+		make_new_root
+	fi
+	root_packages_stamp >"$ROOT/.packages"
+}
+
+make_new_root() {
 	need_packages mmdebstrap debian-archive-keyring
-	say "building the guest's Debian root (once, about 2 minutes)…"
+	say "building the guest's Debian root (once, about a minute)…"
 	rm -rf "$BUILD/guest" "$ROOT.tmp"
 	mkdir -p "$ROOT.tmp"
 	logged root run_mmdebstrap "$ROOT.tmp"
