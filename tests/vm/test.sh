@@ -36,3 +36,8 @@ make_host() {
 	logged host cmake --build "$out"
 	grep -A6 'warning:' "$LOGS/host.log" >&2 || true
 }
+
+cmd_bench() {
+	[ -x "$REPO/bench/run" ] || die "there is no bench/run yet"
+	exec "$REPO/bench/run" "$@"
+}
