@@ -38,7 +38,7 @@
 #define FR_INNER_MIN (FR_INNER_MAX / 2)
 
 /* Where the region after the last one would start */
-#define FR_END (FR_LAST_MAX + 1ULL)
+#define FR_END (FR_LAST_MAX + 1)
 
 /**
  * struct fr_node - a node of the tree

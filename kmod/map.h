@@ -26,7 +26,7 @@
 #include "plain.h"
 
 /* Last byte a file can have: positions are loff_t, sizes end at 2^63 - 1 */
-#define FR_LAST_MAX	(S64_MAX - 1)
+#define FR_LAST_MAX	((u64)S64_MAX - 1)
 
 /* fr_region flags, in the low bits of .backing_flags */
 #define FR_READ		1u
