@@ -37,6 +37,11 @@ gap:
 	piece->last = next - 1;
 }
 
+u64 fr_map_txn(const struct fr_node *root)
+{
+	return root ? root->txn : 0;
+}
+
 const struct fr_region *fr_map_whole_tail(const struct fr_node *root)
 {
 	const struct fr_node *node = root;

@@ -138,6 +138,12 @@ struct fr_piece {
 void fr_map_find(const struct fr_node *root, u64 pos, struct fr_piece *piece);
 
 /*
+ * The transaction that made this state, 0 for an empty map. Two roots of one
+ * map with the same number have the same content.
+ */
+u64 fr_map_txn(const struct fr_node *root);
+
+/*
  * The region that decides the end of file: the last one, when it is FR_WHOLE
  * and reaches FR_LAST_MAX. NULL otherwise. O(1) when there is none.
  */

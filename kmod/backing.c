@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Backings: regular files that a server registered with its connection, each
+ * with the credentials it was registered with.
+ */
+
+#include <linux/capability.h>
+#include <linux/file.h>
+#include <linux/slab.h>
+
+#include "fuse.h"
+#include "regions.h"
+
+void fr_backing_get(struct fr_backing *backing)
+{
+	refcount_inc(&backing->count);
+}
+
+void fr_backing_put(struct fr_backing *backing)
+{
+	if (!refcount_dec_and_test(&backing->count))
+		return;
+	/* fput() may be called anywhere: it defers what could sleep */
+	fput(backing->file);
+	put_cred(backing->cred);
+	atomic_long_dec(&fr_live_backings);
+	kfree_rcu(backing, rcu);
+}
+
+/* A reference to the backing with this id, or NULL. */
+struct fr_backing *fr_backing_lookup(struct fr_conn *conn, u32 id)
+{
+	struct fr_backing *backing;
+
+	rcu_read_lock();
+	backing = xa_load(&conn->backings, id);
+	if (backing && !refcount_inc_not_zero(&backing->count))
+		backing = NULL;
+	rcu_read_unlock();
+	return backing;
+}
+
+static int fr_backing_check(struct fr_conn *conn, struct file *file)
+{
+	struct super_block *sb = file_inode(file)->i_sb;
+
+	if (S_ISDIR(file_inode(file)->i_mode))
+		return -EISDIR;
+	if (!S_ISREG(file_inode(file)->i_mode))
+		return -EINVAL;
+	if (!file->f_op->read_iter && !file->f_op->write_iter)
+		return -EINVAL;
+	/* A file of this very server, or a stack that could come back to it */
+	if (fr_fuse_sb_conn(sb) == conn->fc ||
+	    sb->s_stack_depth >= fr_fuse_stack_depth(conn->fc))
+		return -ELOOP;
+	return 0;
+}
+
+/* Store @backing under a new id, counted against the limit. */
+static int fr_backing_store(struct fr_conn *conn, struct fr_backing *backing)
+{
+	u32 id;
+	int err;
+
+	xa_lock(&conn->backings);
+	if (conn->nr_backings >= READ_ONCE(fr_max_backings))
+		err = -ENOSPC;
+	else
+		err = __xa_alloc(&conn->backings, &id, backing,
+				 XA_LIMIT(1, INT_MAX), GFP_KERNEL_ACCOUNT);
+	if (!err)
+		conn->nr_backings++;
+	xa_unlock(&conn->backings);
+	return err ? err : (int)id;
+}
+
+/* Returns the backing's id. */
+int fr_backing_open(struct fr_conn *conn, int fd)
+{
+	struct fr_backing *backing;
+	struct file *file;
+	int err;
+
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	if (!fr_fuse_connected(conn->fc))
+		return -ENOTCONN;
+
+	file = fget(fd);	/* not fget_raw(): an O_PATH file does no I/O */
+	if (!file)
+		return -EBADF;
+	err = fr_backing_check(conn, file);
+	if (err)
+		goto err_fput;
+
+	err = -ENOMEM;
+	backing = kzalloc(sizeof(*backing), GFP_KERNEL_ACCOUNT);
+	if (!backing)
+		goto err_fput;
+	refcount_set(&backing->count, 1);
+	backing->file = file;
+	backing->cred = get_current_cred();
+	atomic_long_inc(&fr_live_backings);
+
+	err = fr_backing_store(conn, backing);
+	if (err < 0)
+		fr_backing_put(backing);	/* the file goes with it */
+	return err;
+
+err_fput:
+	fput(file);
+	return err;
+}
+
+int fr_backing_close(struct fr_conn *conn, u32 id)
+{
+	struct fr_backing *backing;
+
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+
+	xa_lock(&conn->backings);
+	backing = __xa_erase(&conn->backings, id);
+	if (backing)
+		conn->nr_backings--;
+	xa_unlock(&conn->backings);
+	if (!backing)
+		return -ENOENT;
+	fr_backing_put(backing);
+	return 0;
+}
+
+/* The control channel is closed: no id means anything any more. */
+void fr_backing_close_all(struct fr_conn *conn)
+{
+	struct fr_backing *backing;
+	unsigned long id;
+
+	xa_for_each(&conn->backings, id, backing) {
+		xa_erase(&conn->backings, id);
+		fr_backing_put(backing);
+	}
+	conn->nr_backings = 0;
+}

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Applying a message: all of its records in one transaction of the inode's
+ * map, published with one store.
+ */
+
+#include <linux/fuse.h>
+#include <linux/slab.h>
+#include <linux/uio.h>
+
+#include "fuse.h"
+#include "msg.h"
+#include "regions.h"
+
+/* Nodes that readers may still be in, after a message that only added. */
+struct fr_retired {
+	struct rcu_head rcu;
+	struct fr_node *nodes;
+};
+
+static void fr_retired_free(struct rcu_head *rcu)
+{
+	struct fr_retired *retired = container_of(rcu, struct fr_retired, rcu);
+
+	fr_nodes_free(&fr_node_ops, retired->nodes);
+	kfree(retired);
+}
+
+/* Read and check @count records; the caller frees them with kvfree(). */
+static struct fr_op *fr_bind_ops(struct iov_iter *from, u32 count, u64 max_bytes)
+{
+	struct fr_op *ops;
+	int err = 0;
+	u32 i;
+
+	ops = kvmalloc_array(count, sizeof(*ops), GFP_KERNEL_ACCOUNT);
+	if (!ops)
+		return ERR_PTR(-ENOMEM);
+	for (i = 0; i < count && !err; i++) {
+		struct fuse_passthrough_region rec;
+
+		if (!copy_from_iter_full(&rec, sizeof(rec), from))
+			err = -EFAULT;
+		else
+			err = fr_msg_op(&rec, max_bytes, &ops[i]);
+	}
+	if (err) {
+		kvfree(ops);
+		return ERR_PTR(err);
+	}
+	return ops;
+}
+
+static int fr_bind_access(const struct fr_backing *backing, unsigned int flags)
+{
+	fmode_t mode = backing->file->f_mode;
+
+	if ((flags & FR_READ) && !(mode & FMODE_CAN_READ))
+		return -EBADF;
+	if ((flags & FR_WRITE) && !(mode & FMODE_CAN_WRITE))
+		return -EBADF;
+	return 0;
+}
+
+/* Apply the records to @txn. The leaves take their own references. */
+static int fr_bind_apply(struct fr_conn *conn, struct fr_txn *txn,
+			 const struct fr_op *ops, u32 count)
+{
+	struct fr_backing *backing = NULL;
+	u32 id = 0;
+	int err = 0;
+	u32 i;
+
+	for (i = 0; i < count && !err; i++) {
+		const struct fr_op *op = &ops[i];
+		struct fr_region r = {
+			.start = op->start,
+			.last = op->last,
+			.backing_start = op->backing_start,
+		};
+
+		cond_resched();
+		if (op->kind == FR_OP_UNBIND) {
+			err = fr_txn_unbind(txn, op->start, op->last);
+			continue;
+		}
+		if (op->backing_id != id) {
+			if (backing)
+				fr_backing_put(backing);
+			id = op->backing_id;
+			backing = fr_backing_lookup(conn, id);
+		}
+		if (!backing) {
+			err = -ENOENT;
+			break;
+		}
+		err = fr_bind_access(backing, op->flags);
+		if (err)
+			break;
+		r.backing_flags = (uintptr_t)backing | op->flags;
+		err = fr_txn_bind(txn, &r, op->kind == FR_OP_REPLACE);
+	}
+	if (backing)
+		fr_backing_put(backing);
+	if (!err && txn->nr > READ_ONCE(fr_max_regions))
+		err = -ENOSPC;
+	return err;
+}
+
+/* Free what the transaction took out of the tree, once no reader is in it. */
+static void fr_bind_retire(struct fr_inode *fi, struct fr_txn *txn,
+			   struct fr_retired *retired)
+{
+	if (txn->removed) {
+		/* The promise to the server: nobody uses it any more */
+		synchronize_srcu_expedited(&fi->conn->srcu);
+		fr_nodes_free(&fr_node_ops, txn->retired);
+	} else if (txn->retired) {
+		retired->nodes = txn->retired;
+		call_srcu(&fi->conn->srcu, &retired->rcu, fr_retired_free);
+		return;
+	}
+	kfree(retired);
+}
+
+static int fr_bind_inode(struct fr_inode *fi, const struct fr_op *ops, u32 count)
+{
+	u64 first = U64_MAX, last = 0;
+	struct fr_retired *retired;
+	struct fr_txn txn;
+	int err;
+	u32 i;
+
+	retired = kmalloc(sizeof(*retired), GFP_KERNEL_ACCOUNT);
+	if (!retired)
+		return -ENOMEM;
+	mutex_lock(&fi->map_lock);
+	fr_txn_begin(&txn, &fi->map);
+	err = fr_bind_apply(fi->conn, &txn, ops, count);
+	if (err) {
+		fr_txn_abort(&txn);
+		kfree(retired);
+		goto out;
+	}
+	fr_cache_take_over(fi);
+	fr_txn_commit(&txn);
+	fr_bind_retire(fi, &txn, retired);
+
+	for (i = 0; i < count; i++) {
+		first = min(first, ops[i].start);
+		last = max(last, ops[i].last);
+	}
+	fr_cache_drop(fi, first, last);
+out:
+	mutex_unlock(&fi->map_lock);
+	return err;
+}
+
+/* May this inode have regions at all? */
+static int fr_bind_check(struct inode *inode)
+{
+	if (!inode->i_mode)
+		return -ENOENT;	/* just being read in */
+	if (!S_ISREG(inode->i_mode) || IS_DAX(inode))
+		return -EOPNOTSUPP;
+	if (fr_fuse_in_passthrough(inode))
+		return -EBUSY;
+	return 0;
+}
+
+static int fr_bind_nodeid(struct fr_conn *conn, u64 nodeid, struct iov_iter *from,
+			  u32 count)
+{
+	struct fr_inode *fi;
+	struct inode *inode;
+	struct fr_op *ops;
+	int err;
+
+	ops = fr_bind_ops(from, count, MAX_LFS_FILESIZE);
+	if (IS_ERR(ops))
+		return PTR_ERR(ops);
+	err = -ENOTCONN;
+	if (!fr_fuse_connected(conn->fc))
+		goto err_ops;
+	err = -ENOENT;
+	inode = fr_fuse_ilookup(conn->fc, nodeid);
+	if (!inode)
+		goto err_ops;
+	err = fr_bind_check(inode);
+	if (err)
+		goto err_iput;
+	fi = fr_inode_get(inode, conn);
+	err = PTR_ERR_OR_ZERO(fi);
+	if (err)
+		goto err_iput;
+	err = fr_bind_inode(fi, ops, count);
+	fr_inode_put(fi);
+err_iput:
+	fr_fuse_iput(inode);
+err_ops:
+	kvfree(ops);
+	return err;
+}
+
+/* A FUSE_NOTIFY_PASSTHROUGH of @len bytes, all of which are in @from. */
+ssize_t fr_bind_message(struct fr_conn *conn, u32 len, struct iov_iter *from)
+{
+	struct fuse_notify_passthrough_out out;
+	size_t size = iov_iter_count(from);
+	int err;
+
+	if (len != size || size < sizeof(struct fuse_out_header) + sizeof(out))
+		return -EINVAL;
+	iov_iter_advance(from, sizeof(struct fuse_out_header));
+	if (!copy_from_iter_full(&out, sizeof(out), from))
+		return -EFAULT;
+	err = fr_msg_check(&out, size - sizeof(struct fuse_out_header),
+			   READ_ONCE(fr_max_records));
+	if (!err)
+		err = fr_bind_nodeid(conn, out.nodeid, from, out.count);
+	return err ?: (ssize_t)size;
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * FUSE's page cache of an inode with regions. Reads and writes go past it;
+ * only mappings fill it, with bytes from wherever a read would get them.
+ * Whoever changes what a page should hold drops the page.
+ */
+
+#include <linux/bvec.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/uio.h>
+
+#include "cut.h"
+#include "regions.h"
+
+static const struct address_space_operations *fr_orig_aops __read_mostly;
+static struct address_space_operations fr_aops;
+static DEFINE_SPINLOCK(fr_aops_lock);
+
+/* Fill a locked folio as a read would. */
+static int fr_folio_fill(struct fr_inode *fi, struct file *file,
+			 struct folio *folio)
+{
+	size_t size = folio_size(folio);
+	struct iov_iter it;
+	struct kiocb iocb;
+	struct bio_vec bv;
+	ssize_t n;
+
+	bvec_set_folio(&bv, folio, size, 0);
+	iov_iter_bvec(&it, ITER_DEST, &bv, 1, size);
+	init_sync_kiocb(&iocb, file);
+	iocb.ki_flags &= ~(IOCB_DIRECT | IOCB_APPEND);
+	iocb.ki_pos = folio_pos(folio);
+	while (iov_iter_count(&it)) {
+		n = fr_read(fi, &iocb, &it);
+		if (n < 0)
+			return n;
+		if (!n)
+			iov_iter_zero(iov_iter_count(&it), &it);
+	}
+	folio_mark_uptodate(folio);
+	return 0;
+}
+
+static int fr_read_folio(struct file *file, struct folio *folio)
+{
+	struct fr_inode *fi = fr_file_inode(file);
+	int err;
+
+	if (!fi || !fr_load_root(fi->map.root))
+		return fr_orig_aops->read_folio(file, folio);
+	err = fr_folio_fill(fi, file, folio);
+	folio_unlock(folio);
+	return err;
+}
+
+/* No byte of the folio takes the server to read. */
+static bool fr_folio_bound(struct fr_inode *fi, struct folio *folio)
+{
+	u64 last = folio_pos(folio) + folio_size(folio) - 1;
+	const struct fr_node *root;
+	bool bound = true;
+	struct fr_piece piece;
+	struct fr_cut cut;
+	int idx;
+	u64 eof;
+
+	idx = srcu_read_lock(&fi->conn->srcu);
+	root = fr_load_root(fi->map.root);
+	eof = fr_read_eof(fi, root);
+	if (folio_pos(folio) < eof) {
+		last = min(last, eof - 1);
+		fr_cut_begin(&cut, root, folio_pos(folio),
+			     last - folio_pos(folio) + 1, FR_READ);
+		while (bound && fr_cut_next(&cut, &piece))
+			bound = piece.region;
+	}
+	srcu_read_unlock(&fi->conn->srcu, idx);
+	return bound;
+}
+
+/*
+ * Reading ahead never asks the server: a fault on a bound page must not wait
+ * for a gap next to it.
+ */
+static void fr_readahead(struct readahead_control *rac)
+{
+	struct fr_inode *fi = fr_file_inode(rac->file);
+	struct folio *folio;
+
+	if (!fi || !fr_load_root(fi->map.root)) {
+		fr_orig_aops->readahead(rac);
+		return;
+	}
+	while ((folio = readahead_folio(rac))) {
+		if (fr_folio_bound(fi, folio))
+			fr_folio_fill(fi, rac->file, folio);
+		folio_unlock(folio);
+	}
+}
+
+/* Before the first region is published: from now on mappings see regions. */
+void fr_cache_take_over(struct fr_inode *fi)
+{
+	struct address_space *mapping = fi->inode->i_mapping;
+
+	lockdep_assert_held(&fi->map_lock);
+	if (mapping->a_ops == &fr_aops)
+		return;
+	spin_lock(&fr_aops_lock);
+	if (!fr_orig_aops) {
+		fr_orig_aops = mapping->a_ops;
+		fr_aops = *fr_orig_aops;
+		fr_aops.read_folio = fr_read_folio;
+		fr_aops.readahead = fr_readahead;
+	}
+	spin_unlock(&fr_aops_lock);
+	WRITE_ONCE(mapping->a_ops, &fr_aops);
+}
+
+/* The inode has neither files nor regions any more. Any context. */
+void fr_cache_give_back(struct fr_inode *fi)
+{
+	struct address_space *mapping = fi->inode->i_mapping;
+
+	if (mapping->a_ops == &fr_aops)
+		WRITE_ONCE(mapping->a_ops, fr_orig_aops);
+}
+
+/* The part of fr_cache_drop() that may wait for pages the server holds. */
+void fr_cache_drop_work(struct work_struct *work)
+{
+	struct fr_inode *fi = container_of(work, struct fr_inode, drop);
+	struct super_block *sb = NULL;
+	struct inode *inode = NULL;
+	pgoff_t first, last;
+
+	/* An inode that is still in the table is not being evicted */
+	spin_lock(&fi->conn->lock);
+	if (fi->hashed && atomic_inc_not_zero(&fi->inode->i_sb->s_active)) {
+		sb = fi->inode->i_sb;
+		inode = igrab(fi->inode);
+	}
+	spin_unlock(&fi->conn->lock);
+
+	spin_lock(&fi->drop_lock);
+	first = fi->drop_first;
+	last = fi->drop_last;
+	fi->drop_first = ULONG_MAX;
+	fi->drop_last = 0;
+	spin_unlock(&fi->drop_lock);
+
+	if (inode) {
+		invalidate_inode_pages2_range(inode->i_mapping, first, last);
+		iput(inode);
+	}
+	complete_all(&fi->dropped);
+	if (sb)
+		deactivate_super(sb);
+}
+
+/*
+ * Drop the pages of [@start, @last], which hold what these bytes were before.
+ * A page may be locked by somebody who waits for the server, and the caller
+ * may be the server: so another task does what has to wait, and the caller
+ * gives it a tenth of a second, which is ages unless the server is needed.
+ */
+void fr_cache_drop(struct fr_inode *fi, u64 start, u64 last)
+{
+	struct address_space *mapping = fi->inode->i_mapping;
+	pgoff_t first = start >> PAGE_SHIFT, end = last >> PAGE_SHIFT;
+
+	if (!mapping->nrpages)
+		return;
+	unmap_mapping_pages(mapping, first, end - first + 1, false);
+	invalidate_mapping_pages(mapping, first, end);
+	if (!filemap_range_has_page(mapping, start, last))
+		return;
+
+	spin_lock(&fi->drop_lock);
+	fi->drop_first = min(fi->drop_first, first);
+	fi->drop_last = max(fi->drop_last, end);
+	reinit_completion(&fi->dropped);
+	spin_unlock(&fi->drop_lock);
+	queue_work(fr_wq, &fi->drop);
+	wait_for_completion_timeout(&fi->dropped, HZ / 10);
+}
+
+/* Bring bytes that were written through a mapping to where reads get them. */
+int fr_cache_flush(struct kiocb *iocb, size_t len)
+{
+	struct address_space *mapping = iocb->ki_filp->f_mapping;
+	loff_t last = min_t(u64, (u64)iocb->ki_pos + len, LLONG_MAX) - 1;
+
+	if (!filemap_range_needs_writeback(mapping, iocb->ki_pos, last))
+		return 0;
+	if (iocb->ki_flags & IOCB_NOWAIT)
+		return -EAGAIN;
+	return filemap_write_and_wait_range(mapping, iocb->ki_pos, last);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Everything that knows kernel versions. Where the compiler can tell what a
+ * kernel has, it is asked; a version number stands only where it cannot.
+ */
+#ifndef FR_COMPAT_H
+#define FR_COMPAT_H
+
+#include <linux/fs.h>
+#include <linux/ftrace.h>
+#include <linux/version.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+#error "fuse-regions needs Linux 6.12 or later"
+#endif
+
+#ifndef CONFIG_DYNAMIC_FTRACE_WITH_ARGS
+#error "fuse-regions needs a kernel with CONFIG_DYNAMIC_FTRACE_WITH_ARGS"
+#endif
+
+#ifndef CONFIG_DEBUG_INFO_BTF
+#error "fuse-regions needs a kernel with CONFIG_DEBUG_INFO_BTF"
+#endif
+
+#if !IS_ENABLED(CONFIG_FUSE_FS)
+#error "fuse-regions needs a kernel with CONFIG_FUSE_FS"
+#endif
+
+/*
+ * The hash value of find_inode_nowait() became u64 in 7.x; take its type from
+ * its own declaration.
+ */
+#define FR_INODE_HASH_IS_U64						\
+	__builtin_types_compatible_p(typeof(&find_inode_nowait),	\
+		struct inode *(*)(struct super_block *, u64,		\
+				  int (*)(struct inode *, u64, void *),	\
+				  void *))
+
+typedef typeof(__builtin_choose_expr(FR_INODE_HASH_IS_U64, (u64)0,
+				     (unsigned long)0)) fr_hash_t;
+
+#endif /* FR_COMPAT_H */

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Everything that knows how we reach into FUSE.
+ *
+ * Three of its functions, none on an I/O path, get an ftrace callback:
+ * fuse_open() and fuse_finish_open() (the second alone for a create), so that
+ * files of attached connections become ours, and fuse_evict_inode(), so that
+ * regions go when their inode goes. The callbacks are marked permanent, so
+ * that the ftrace_enabled sysctl cannot take them away. Private fields are
+ * read at the offsets that BTF gave (layout.c).
+ */
+
+#include <linux/ftrace.h>
+#include <linux/fuse.h>
+#include <linux/magic.h>
+#include <linux/miscdevice.h>
+#include <linux/rwsem.h>
+#include <linux/slab.h>
+
+#include "compat.h"
+#include "fuse.h"
+#include "layout.h"
+#include "regions.h"
+
+/* Exported by FUSE for CUSE and virtiofs; its header is private. */
+extern const struct file_operations fuse_dev_operations;
+
+#define FR_FIELD(ptr, type, off)	(*(type *)((char *)(ptr) + (off)))
+
+static void *fr_chan_of(void *obj, int off)
+{
+	/* Pairs with FUSE's release store; 1 marks a closed device */
+	void *p = smp_load_acquire(&FR_FIELD(obj, void *, off));
+
+	return (unsigned long)p & 1 ? NULL : p;
+}
+
+int fr_fuse_dev_conn(struct file *file, void **fc)
+{
+	void *fud = file->private_data;
+	void *conn = NULL;
+
+	if (file->f_op != &fuse_dev_operations) {
+		/* CUSE's table is a copy of FUSE's */
+		if (file->f_op->write_iter == fuse_dev_operations.write_iter)
+			return -EOPNOTSUPP;
+		return -EINVAL;
+	}
+	if (!fud)
+		return -ENOTCONN;
+	if (fr_layout.dev_fc >= 0) {
+		conn = fr_chan_of(fud, fr_layout.dev_fc);
+	} else {
+		void *chan = fr_chan_of(fud, fr_layout.dev_chan);
+
+		if (chan)
+			conn = FR_FIELD(chan, void *, fr_layout.chan_conn);
+	}
+	if (!conn || !fr_fuse_connected(conn))
+		return -ENOTCONN;
+	*fc = conn;
+	return 0;
+}
+
+void *fr_fuse_sb_conn(struct super_block *sb)
+{
+	if (sb->s_magic != FUSE_SUPER_MAGIC || !sb->s_fs_info)
+		return NULL;
+	return FR_FIELD(sb->s_fs_info, void *, fr_layout.mount_fc);
+}
+
+bool fr_fuse_connected(void *fc)
+{
+	void *chan;
+
+	if (fr_layout.conn_connected >= 0)
+		return READ_ONCE(FR_FIELD(fc, unsigned int,
+					  fr_layout.conn_connected));
+	chan = FR_FIELD(fc, void *, fr_layout.conn_chan);
+	return READ_ONCE(FR_FIELD(chan, unsigned int,
+				  fr_layout.chan_connected));
+}
+
+static struct rw_semaphore *fr_fuse_killsb(void *fc)
+{
+	return &FR_FIELD(fc, struct rw_semaphore, fr_layout.conn_killsb);
+}
+
+/* Each mounted super block of @fc; the caller holds killsb. */
+#define fr_for_each_sb(fc, pos, sb)					\
+	list_for_each(pos, &FR_FIELD(fc, struct list_head,		\
+				     fr_layout.conn_mounts))		\
+		if ((sb = FR_FIELD((char *)pos - fr_layout.mount_entry,	\
+				   struct super_block *,		\
+				   fr_layout.mount_sb)) == NULL) {} else
+
+void fr_fuse_set_stack_depth(void *fc, int depth)
+{
+	struct super_block *sb;
+	struct list_head *pos;
+
+	down_read(fr_fuse_killsb(fc));
+	fr_for_each_sb(fc, pos, sb)
+		sb->s_stack_depth = max(sb->s_stack_depth, depth);
+	up_read(fr_fuse_killsb(fc));
+}
+
+int fr_fuse_stack_depth(void *fc)
+{
+	struct super_block *sb;
+	struct list_head *pos;
+	int depth = 0;
+
+	down_read(fr_fuse_killsb(fc));
+	fr_for_each_sb(fc, pos, sb)
+		depth = max(sb->s_stack_depth, depth);
+	up_read(fr_fuse_killsb(fc));
+	return depth;
+}
+
+static u64 fr_fuse_nodeid(struct inode *inode)
+{
+	return FR_FIELD(inode, u64, fr_layout.inode_nodeid);
+}
+
+/* Runs under inode_hash_lock; igrab() refuses an inode that is being freed. */
+static int fr_fuse_match(struct inode *inode, fr_hash_t hash, void *nodeid)
+{
+	if (fr_fuse_nodeid(inode) != *(u64 *)nodeid)
+		return 0;
+	return igrab(inode) ? 1 : -1;
+}
+
+struct inode *fr_fuse_ilookup(void *fc, u64 nodeid)
+{
+	struct inode *inode = NULL;
+	struct super_block *sb;
+	struct list_head *pos;
+
+	down_read(fr_fuse_killsb(fc));
+	fr_for_each_sb(fc, pos, sb) {
+		inode = find_inode_nowait(sb, nodeid, fr_fuse_match, &nodeid);
+		if (inode)
+			break;
+	}
+	up_read(fr_fuse_killsb(fc));
+	return inode;
+}
+
+struct fr_iput {
+	struct work_struct work;
+	struct super_block *sb;
+	struct inode *inode;
+};
+
+static void fr_iput_work(struct work_struct *work)
+{
+	struct fr_iput *i = container_of(work, struct fr_iput, work);
+
+	iput(i->inode);
+	deactivate_super(i->sb);
+	kfree(i);
+}
+
+void fr_fuse_iput(struct inode *inode)
+{
+	struct super_block *sb = inode->i_sb;
+	struct fr_iput *i;
+
+	if (atomic_add_unless(&inode->i_count, -1, 1))
+		return;
+	/*
+	 * The last reference. Evicting may wait for pages that the server
+	 * holds, so another task does it, and keeps the mount alive until then.
+	 */
+	i = kmalloc(sizeof(*i), GFP_KERNEL | __GFP_NOFAIL);
+	INIT_WORK(&i->work, fr_iput_work);
+	i->inode = inode;
+	i->sb = sb;
+	atomic_inc(&sb->s_active);
+	queue_work(fr_wq, &i->work);
+}
+
+bool fr_fuse_in_passthrough(struct inode *inode)
+{
+	return fr_layout.inode_fb >= 0 &&
+	       READ_ONCE(FR_FIELD(inode, void *, fr_layout.inode_fb));
+}
+
+void fr_fuse_attr_changed(struct inode *inode)
+{
+	set_mask_bits(&FR_FIELD(inode, u32, fr_layout.inode_inval_mask), 0,
+		      STATX_SIZE | STATX_BLOCKS | STATX_MTIME | STATX_CTIME |
+		      STATX_MODE);
+}
+
+static void notrace fr_open_callback(unsigned long ip, unsigned long parent,
+				     struct ftrace_ops *ops,
+				     struct ftrace_regs *fregs)
+{
+	struct inode *inode = (void *)ftrace_regs_get_argument(fregs, 0);
+	struct file *file = (void *)ftrace_regs_get_argument(fregs, 1);
+
+	fr_file_adopt(inode, file);
+}
+
+static void notrace fr_evict_callback(unsigned long ip, unsigned long parent,
+				      struct ftrace_ops *ops,
+				      struct ftrace_regs *fregs)
+{
+	fr_inode_evict((void *)ftrace_regs_get_argument(fregs, 0));
+}
+
+static struct ftrace_ops fr_open_ops = {
+	.func	= fr_open_callback,
+	.flags	= FTRACE_OPS_FL_RECURSION | FTRACE_OPS_FL_PERMANENT,
+};
+
+static struct ftrace_ops fr_evict_ops = {
+	.func	= fr_evict_callback,
+	.flags	= FTRACE_OPS_FL_RECURSION | FTRACE_OPS_FL_PERMANENT,
+};
+
+static int fr_hook(struct ftrace_ops *ops, char *name, bool first)
+{
+	int err = ftrace_set_filter(ops, (unsigned char *)name, strlen(name),
+				    first);
+
+	if (err)
+		pr_err("%s() cannot be traced on this kernel (error %d)\n",
+		       name, err);
+	return err;
+}
+
+int fr_fuse_init(void)
+{
+	int err = fr_layout_load();
+
+	if (err)
+		return err;
+	err = fr_hook(&fr_open_ops, "fuse_open", true);
+	if (!err)
+		err = fr_hook(&fr_open_ops, "fuse_finish_open", false);
+	if (!err)
+		err = fr_hook(&fr_evict_ops, "fuse_evict_inode", true);
+	if (err)
+		goto err_filters;
+	err = register_ftrace_function(&fr_evict_ops);
+	if (err)
+		goto err_filters;
+	err = register_ftrace_function(&fr_open_ops);
+	if (err)
+		goto err_evict;
+	return 0;
+
+err_evict:
+	unregister_ftrace_function(&fr_evict_ops);
+err_filters:
+	ftrace_free_filter(&fr_open_ops);
+	ftrace_free_filter(&fr_evict_ops);
+	return err;
+}
+
+void fr_fuse_exit(void)
+{
+	unregister_ftrace_function(&fr_open_ops);
+	unregister_ftrace_function(&fr_evict_ops);
+	ftrace_free_filter(&fr_open_ops);
+	ftrace_free_filter(&fr_evict_ops);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Everything that knows how we reach into FUSE. The rest of the module sees
+ * FUSE's connection as a void pointer and asks here.
+ */
+#ifndef FR_FUSE_H
+#define FR_FUSE_H
+
+#include <linux/fs.h>
+
+int fr_fuse_init(void);
+void fr_fuse_exit(void);
+
+/* The connection of a /dev/fuse file: 0, -EINVAL, -EOPNOTSUPP, -ENOTCONN */
+int fr_fuse_dev_conn(struct file *file, void **fc);
+
+/* The connection of a mount, or NULL when @sb is not FUSE's. */
+void *fr_fuse_sb_conn(struct super_block *sb);
+
+/* False once the connection was aborted. @fc must be alive. */
+bool fr_fuse_connected(void *fc);
+
+/* Let file systems pile up @depth high below @fc's mounts; never lowers. */
+void fr_fuse_set_stack_depth(void *fc, int depth);
+int fr_fuse_stack_depth(void *fc);
+
+/*
+ * The inode with this nodeid, with a reference, or NULL when it is not in the
+ * cache or on its way out of it. Waits neither for the server nor for an
+ * eviction. Give it back with fr_fuse_iput().
+ */
+struct inode *fr_fuse_ilookup(void *fc, u64 nodeid);
+
+/*
+ * Drop a reference without ever evicting here: an eviction may wait for the
+ * server, and the caller may be the server.
+ */
+void fr_fuse_iput(struct inode *inode);
+
+/* The inode has a file open in mainline's passthrough mode. */
+bool fr_fuse_in_passthrough(struct inode *inode);
+
+/* Let the next stat() ask the server for what a write changed. */
+void fr_fuse_attr_changed(struct inode *inode);
+
+#endif /* FR_FUSE_H */

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Loading and unloading. */
+
+#include <linux/atomic.h>
+#include <linux/module.h>
+#include <linux/rcupdate.h>
+#include <linux/wait_bit.h>
+
+#include "fuse.h"
+#include "regions.h"
+
+struct workqueue_struct *fr_wq;
+
+/*
+ * Ends of inodes and promotions of files that are still to run, in tasks of
+ * other people's. They hold no reference to the module.
+ */
+atomic_t fr_pending;
+
+void fr_pending_done(void)
+{
+	if (atomic_dec_and_test(&fr_pending))
+		wake_up_var(&fr_pending);
+}
+
+/*
+ * Nothing is attached and no file is ours any more, but tasks may still be on
+ * their way out of functions of this module.
+ */
+static void fr_drain(void)
+{
+	wait_var_event(&fr_pending, !atomic_read(&fr_pending));
+	synchronize_rcu_tasks();
+	destroy_workqueue(fr_wq);
+	rcu_barrier();
+}
+
+static int __init fr_init(void)
+{
+	int err = fr_node_init();
+
+	if (err)
+		return err;
+	err = fr_aio_init();
+	if (err)
+		goto err_node;
+	err = fr_inode_init();
+	if (err)
+		goto err_aio;
+	err = -ENOMEM;
+	fr_wq = alloc_workqueue("fuse_regions", WQ_UNBOUND, 0);
+	if (!fr_wq)
+		goto err_inode;
+	err = fr_fuse_init();
+	if (err)
+		goto err_wq;
+	err = fr_dev_init();
+	if (err)
+		goto err_fuse;
+	return 0;
+
+err_fuse:
+	fr_fuse_exit();
+err_wq:
+	destroy_workqueue(fr_wq);
+err_inode:
+	fr_inode_exit();
+err_aio:
+	fr_aio_exit();
+err_node:
+	fr_node_exit();
+	return err;
+}
+
+static void __exit fr_exit(void)
+{
+	fr_dev_exit();
+	fr_fuse_exit();
+	fr_drain();
+	fr_inode_exit();
+	fr_aio_exit();
+	fr_node_exit();
+}
+
+module_init(fr_init);
+module_exit(fr_exit);
+
+MODULE_DESCRIPTION("Byte ranges of FUSE files, served from backing files");
+MODULE_LICENSE("GPL");
+MODULE_VERSION(FUSE_REGIONS_VERSION);

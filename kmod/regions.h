@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Objects of the module, who owns them, and the locks.
+ *
+ *   fr_conn     an attached connection. Found from the fuse_conn (conn.c).
+ *               References: its control file, and each fr_inode.
+ *   fr_backing  a registered file and the credentials for it (backing.c).
+ *               References: its id in the connection, and each region entry
+ *               of each map leaf (map.h).
+ *   fr_inode    what we know of one FUSE inode: its regions (inode.c). Found
+ *               from the inode, or from a file through file->f_op, which is
+ *               fr_inode.fops once the file has done its first I/O.
+ *               References: the table of inodes, until eviction or detach,
+ *               and each such file.
+ *
+ * Lock order, outermost first:
+ *
+ *   fc->killsb (FUSE's, for read, bind.c)
+ *     fr_conn_mutex          attach, detach; list of connections
+ *       fr_inode.map_lock    one writer per map
+ *         fr_conn.lock       (spin) fr_inode.nr_files, .hashed; list of inodes
+ *
+ * Readers take fr_conn.srcu only, around the use of a map's root, its regions
+ * and their backings. Nothing that could wait for the server runs inside it:
+ * backing I/O runs with page faults off, because the user's buffer may be a
+ * mapping of a file of this very server. So a bind, which waits for readers
+ * when it has removed something, never waits for the server.
+ */
+#ifndef FR_REGIONS_H
+#define FR_REGIONS_H
+
+#include <linux/cred.h>
+#include <linux/fs.h>
+#include <linux/mutex.h>
+#include <linux/refcount.h>
+#include <linux/rhashtable-types.h>
+#include <linux/srcu.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include "map.h"
+
+#undef pr_fmt
+#define pr_fmt(fmt) "fuse_regions: " fmt
+
+struct fr_backing {
+	refcount_t count;
+	struct file *file;
+	const struct cred *cred;
+	struct rcu_head rcu;
+} __aligned(16);	/* map.h keeps flags in the pointer's low bits */
+
+/**
+ * struct fr_conn - an attached connection
+ * @list:	in fr_conns; fr_conn_mutex, RCU for readers
+ * @count:	references
+ * @fc:		FUSE's connection; only compared unless the control file lives
+ * @attached:	the control file is open; fr_conn_mutex, and lock-free hints
+ * @srcu:	readers of the maps
+ * @backings:	id -> fr_backing; the xarray's own lock
+ * @nr_backings: how many; xa_lock of @backings
+ * @lock:	protects @inodes, and fr_inode.nr_files and .hashed
+ * @inodes:	the fr_inodes that the table of inodes refers to
+ * @ctl_fops:	what the control file's f_op points to
+ */
+struct fr_conn {
+	struct list_head list;
+	refcount_t count;
+	void *fc;
+	bool attached;
+	struct srcu_struct srcu;
+	struct xarray backings;
+	unsigned int nr_backings;
+	spinlock_t lock;
+	struct list_head inodes;
+	struct file_operations ctl_fops;
+	struct rcu_head rcu;
+};
+
+/**
+ * struct fr_inode - what we know of a FUSE inode
+ * @fops:	what f_op of its files points to; first, it is the hot part
+ * @conn:	its connection
+ * @map:	its regions; root published for readers under conn->srcu
+ * @map_lock:	one writer at a time
+ * @inode:	valid while a file is open, or the caller holds the inode
+ * @count:	references
+ * @node:	in the table of inodes
+ * @entry:	in conn->inodes; conn->lock
+ * @nr_files:	files whose f_op is @fops; conn->lock
+ * @hashed:	in the table; conn->lock
+ * @drop:	drops stale pages of [@drop_first, @drop_last] without anybody
+ *		waiting for it (cache.c)
+ * @twork:	ends it in the evicting task, before that returns to user space
+ * @free_work:	the same where the evicting task never does
+ */
+struct fr_inode {
+	struct file_operations fops;
+	struct fr_conn *conn;
+	struct fr_map map;
+	struct mutex map_lock;
+	struct inode *inode;
+	refcount_t count;
+	struct rhash_head node;
+	struct list_head entry;
+	unsigned int nr_files;
+	bool hashed;
+	spinlock_t drop_lock;
+	pgoff_t drop_first;
+	pgoff_t drop_last;
+	struct work_struct drop;
+	struct completion dropped;
+	struct callback_head twork;
+	struct work_struct free_work;
+	struct rcu_head rcu;
+};
+
+/* params.c */
+extern unsigned int fr_max_backings;
+extern unsigned int fr_max_regions;
+extern unsigned int fr_max_records;
+extern atomic_long_t fr_live_conns;
+extern atomic_long_t fr_live_backings;
+extern atomic_long_t fr_live_inodes;
+extern atomic_long_t fr_live_nodes;
+
+/* conn.c */
+int fr_conn_attach(struct file *dev, int depth);
+void fr_conn_detach(struct fr_conn *conn);
+bool fr_conn_known(void *fc);
+struct fr_conn *fr_conn_find(void *fc);
+void fr_conn_put(struct fr_conn *conn);
+
+/* backing.c */
+int fr_backing_open(struct fr_conn *conn, int fd);
+int fr_backing_close(struct fr_conn *conn, u32 id);
+void fr_backing_close_all(struct fr_conn *conn);
+struct fr_backing *fr_backing_lookup(struct fr_conn *conn, u32 id);
+void fr_backing_get(struct fr_backing *backing);
+void fr_backing_put(struct fr_backing *backing);
+
+/* node.c */
+extern const struct fr_map_ops fr_node_ops;
+int fr_node_init(void);
+void fr_node_exit(void);
+
+/* inode.c */
+int fr_inode_init(void);
+void fr_inode_exit(void);
+struct fr_inode *fr_inode_find(struct inode *inode);
+struct fr_inode *fr_inode_get(struct inode *inode, struct fr_conn *conn);
+void fr_inode_put(struct fr_inode *fi);
+void fr_inode_evict(struct inode *inode);
+void fr_inode_detach_all(struct fr_conn *conn);
+bool fr_inode_file_opened(struct fr_inode *fi);
+void fr_inode_file_closed(struct fr_inode *fi);
+
+/* ctl.c */
+void fr_ctl_install(struct fr_conn *conn, struct file *dev);
+bool fr_ctl_is(const struct file *file);
+
+/* dev.c */
+int fr_dev_init(void);
+void fr_dev_exit(void);
+
+/* bind.c */
+ssize_t fr_bind_message(struct fr_conn *conn, u32 len, struct iov_iter *from);
+
+/* file.c */
+extern struct file_operations fr_adopted_fops;
+extern const struct file_operations *fr_orig_fops;
+void fr_file_adopt(struct inode *inode, struct file *file);
+struct fr_inode *fr_file_promote(struct file *file);
+void fr_file_ops_init(struct file_operations *fops);
+
+/* What we know of @file's inode; NULL: it is an ordinary FUSE file to us. */
+static inline struct fr_inode *fr_file_inode(struct file *file)
+{
+	const struct file_operations *fops = READ_ONCE(file->f_op);
+
+	if (unlikely(fops == &fr_adopted_fops))
+		return fr_file_promote(file);
+	return container_of(fops, struct fr_inode, fops);
+}
+
+/* main.c */
+extern struct workqueue_struct *fr_wq;
+extern atomic_t fr_pending;
+void fr_pending_done(void);
+
+/* read.c */
+ssize_t fr_read_iter(struct kiocb *iocb, struct iov_iter *to);
+ssize_t fr_read(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *to);
+u64 fr_read_eof(struct fr_inode *fi, const struct fr_node *root);
+ssize_t fr_backing_read(struct fr_backing *backing, struct kiocb *iocb,
+			loff_t pos, struct iov_iter *to);
+
+/* aio.c */
+int fr_aio_init(void);
+void fr_aio_exit(void);
+ssize_t fr_aio_read(struct fr_inode *fi, struct kiocb *iocb,
+		    struct iov_iter *to, const struct fr_region *region);
+
+/* splice.c */
+ssize_t fr_splice_read(struct file *in, loff_t *ppos,
+		       struct pipe_inode_info *pipe, size_t len,
+		       unsigned int flags);
+
+/* seek.c */
+loff_t fr_llseek(struct file *file, loff_t offset, int whence);
+int fr_fadvise(struct file *file, loff_t offset, loff_t len, int advice);
+
+/* write.c */
+ssize_t fr_write_iter(struct kiocb *iocb, struct iov_iter *from);
+
+/* cache.c */
+void fr_cache_take_over(struct fr_inode *fi);
+void fr_cache_give_back(struct fr_inode *fi);
+void fr_cache_drop(struct fr_inode *fi, u64 start, u64 last);
+void fr_cache_drop_work(struct work_struct *work);
+int fr_cache_flush(struct kiocb *iocb, size_t len);
+
+#endif /* FR_REGIONS_H */

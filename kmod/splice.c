@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0
+/* splice() and sendfile() from a file with regions. */
+
+#include <linux/fs.h>
+#include <linux/pipe_fs_i.h>
+#include <linux/splice.h>
+
+#include "regions.h"
+
+/*
+ * Inside one region, pages of the backing's cache go into the pipe as they
+ * are. 0: the bytes at @pos cannot be had in this way.
+ */
+static ssize_t fr_splice_region(struct fr_inode *fi, loff_t pos,
+				struct pipe_inode_info *pipe, size_t len,
+				unsigned int flags)
+{
+	struct fr_backing *backing;
+	const struct fr_node *root;
+	const struct cred *old;
+	struct fr_piece piece;
+	ssize_t ret = 0;
+	loff_t from;
+	u64 eof;
+	int idx;
+
+	idx = srcu_read_lock(&fi->conn->srcu);
+	root = fr_load_root(fi->map.root);
+	eof = fr_read_eof(fi, root);
+	fr_map_find(root, pos, &piece);
+	if (pos >= eof || !piece.region ||
+	    !(fr_region_flags(piece.region) & FR_READ))
+		goto out;
+	backing = fr_region_backing(piece.region);
+	from = fr_region_backing_pos(piece.region, pos);
+	/* Zeroes behind the backing's end have no pages */
+	if (from < 0 || from >= i_size_read(file_inode(backing->file)))
+		goto out;
+	len = min_t(u64, len, min(piece.last + 1, eof) - pos);
+
+	old = override_creds(backing->cred);
+	ret = vfs_splice_read(backing->file, &from, pipe, len, flags);
+	revert_creds(old);
+out:
+	srcu_read_unlock(&fi->conn->srcu, idx);
+	return ret;
+}
+
+ssize_t fr_splice_read(struct file *in, loff_t *ppos,
+		       struct pipe_inode_info *pipe, size_t len,
+		       unsigned int flags)
+{
+	struct fr_inode *fi = fr_file_inode(in);
+	struct kiocb iocb;
+	ssize_t ret;
+	int err;
+
+	if (!fi || !fr_load_root(fi->map.root))
+		return fr_orig_fops->splice_read(in, ppos, pipe, len, flags);
+	if (in->f_mapping->nrpages) {
+		init_sync_kiocb(&iocb, in);
+		iocb.ki_pos = *ppos;
+		err = fr_cache_flush(&iocb, len);
+		if (err)
+			return err;
+	}
+	ret = fr_splice_region(fi, *ppos, pipe, len, flags);
+	if (!ret)
+		return copy_splice_read(in, ppos, pipe, len, flags);
+	if (ret > 0)
+		*ppos += ret;
+	return ret;
+}
