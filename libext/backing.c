@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0
+/* Backings: registered files, with a descriptor of ours for the fallback. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+void backing_get(void *backing)
+{
+	atomic_fetch_add_explicit(&((struct backing *)backing)->refs, 1, memory_order_relaxed);
+}
+
+void backing_put(void *arg)
+{
+	struct backing *backing = arg;
+
+	if (atomic_fetch_sub_explicit(&backing->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	if (backing->conn->control >= 0 && backing->id)
+		kernel_backing_close(backing->conn, backing->id);
+	close(backing->fd);
+	free(backing);
+}
+
+struct backing *backing_get_by_id(struct fuse_regions_conn *conn, uint32_t id)
+{
+	struct backing *backing = NULL;
+	struct hash_link *link;
+
+	pthread_mutex_lock(&conn->lock);
+	link = hash_find(&conn->backings, id);
+	if (link) {
+		backing = container_of(link, struct backing, link);
+		backing_get(backing);
+	}
+	pthread_mutex_unlock(&conn->lock);
+	return backing;
+}
+
+/* Open what @fd is open on once more, with @flags as its status flags. */
+int reopen(int fd, int flags)
+{
+	char path[32];
+	int copy;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	copy = open(path, flags | O_CLOEXEC);
+	return copy < 0 ? -errno : copy;
+}
+
+/*
+ * A descriptor for pread and pwrite. O_APPEND would send every write to the
+ * backing's end, and O_DIRECT would refuse most offsets, so they must go.
+ */
+static int duplicate(int fd, int flags)
+{
+	int copy;
+
+	if (flags & (O_APPEND | O_DIRECT))
+		return reopen(fd, flags & (O_ACCMODE | O_SYNC | O_DSYNC | O_NOATIME));
+	copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	return copy < 0 ? -errno : copy;
+}
+
+/* The FR_ access that @fd allows, or a negative errno when it can't be a backing. */
+static int check_fd(int fd, int *flags)
+{
+	struct stat st;
+
+	*flags = fcntl(fd, F_GETFL);
+	if (*flags < 0 || (*flags & O_PATH))
+		return -EBADF;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	switch (*flags & O_ACCMODE) {
+	case O_RDONLY:
+		return FR_READ;
+	case O_WRONLY:
+		return FR_WRITE;
+	default:
+		return FR_READ | FR_WRITE;
+	}
+}
+
+/* User mode: the next number that is free. There is one: the limit is far below. */
+static uint32_t free_id(struct fuse_regions_conn *conn)
+{
+	do {
+		conn->next_id = conn->next_id == INT_MAX ? 1 : conn->next_id + 1;
+	} while (hash_find(&conn->backings, conn->next_id));
+	return conn->next_id;
+}
+
+static int store(struct fuse_regions_conn *conn, struct backing *backing)
+{
+	int err;
+
+	pthread_mutex_lock(&conn->lock);
+	if (conn->control < 0)
+		backing->id = free_id(conn);
+	if (conn->backings.used >= conn->attach.max_backings && conn->control < 0)
+		err = -ENOSPC;
+	else
+		err = hash_add(&conn->backings, &backing->link, backing->id);
+	pthread_mutex_unlock(&conn->lock);
+	return err;
+}
+
+static void put_backing(struct backing **backing)
+{
+	if (*backing)
+		backing_put(*backing);
+}
+
+static struct backing *new_backing(struct fuse_regions_conn *conn)
+{
+	size_t size = (sizeof(struct backing) + 15) & ~(size_t)15;
+	struct backing *backing = aligned_alloc(16, size);
+
+	if (!backing)
+		return NULL;
+	*backing = (struct backing){ .conn = conn, .refs = 1, .fd = -1 };
+	return backing;
+}
+
+int fuse_regions_backing_open(struct fuse_regions_conn *conn, int fd)
+{
+	cleanup(put_backing) struct backing *backing = NULL;
+	int flags, access, id, err;
+
+	access = check_fd(fd, &flags);
+	if (access < 0)
+		return access;
+	backing = new_backing(conn);
+	if (!backing)
+		return -ENOMEM;
+	backing->access = access;
+	backing->fd = duplicate(fd, flags);
+	if (backing->fd < 0)
+		return backing->fd;
+	if (conn->control >= 0) {
+		id = kernel_backing_open(conn, fd);
+		if (id < 0)
+			return id;
+		backing->id = id;
+	}
+	err = store(conn, backing);
+	if (err)
+		return err;
+	id = backing->id;
+	backing = NULL; /* the table's now */
+	return id;
+}
+
+int fuse_regions_backing_close(struct fuse_regions_conn *conn, uint32_t id)
+{
+	struct hash_link *link;
+
+	pthread_mutex_lock(&conn->lock);
+	link = hash_remove(&conn->backings, id);
+	pthread_mutex_unlock(&conn->lock);
+	if (!link)
+		return -ENOENT;
+	backing_put(container_of(link, struct backing, link));
+	return 0;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+/*
+ * What the library's files share.
+ *
+ * Locks, in the order in which they are taken:
+ *   inode->lock	the inode's map; held for reading while bytes are moved to
+ *			or from backings, so that a change waits for them
+ *   conn->lock		the tables of inodes and backings, for moments
+ *   inode->dirty_lock	the list of backings to sync, for moments
+ * None is held while a callback runs.
+ */
+#ifndef FR_INTERNAL_H
+#define FR_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "fuse_regions.h"
+#include "hash.h"
+#include "map.h"
+
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+#define cleanup(function) __attribute__((cleanup(function)))
+
+/* The module's defaults, for user mode */
+#define USER_MAX_BACKINGS 65536
+#define USER_MAX_REGIONS (4 * 1024 * 1024)
+#define USER_MAX_RECORDS 16384
+
+/* Bytes of zeroes that a connection has at hand: the largest READ request */
+#define ZEROES_SIZE (1024 * 1024)
+
+/**
+ * struct backing - a registered file
+ * @link:	in conn->backings, by id, until it is unregistered
+ * @conn:	whose
+ * @refs:	the table's, one for each leaf of a map, one for each dirty list
+ * @id:		the kernel's id, or our own
+ * @fd:		ours
+ * @access:	FR_READ | FR_WRITE: what @fd is open for
+ *
+ * The kernel's id is given back with the last reference only: a map that the
+ * kernel lost can be sent again as long as it is needed.
+ */
+struct backing {
+	struct hash_link link;
+	struct fuse_regions_conn *conn;
+	atomic_uint refs;
+	uint32_t id;
+	int fd;
+	unsigned int access;
+};
+
+/**
+ * struct inode - an inode with regions
+ * @link:	in conn->inodes, by nodeid
+ * @refs:	the table's, and one for each call under way
+ * @lock:	protects @map and @dead
+ * @map:	its regions
+ * @dead:	out of the table; look it up again
+ * @dirty_lock:	protects the rest
+ * @dirty:	backings that this process wrote to since the last fsync
+ */
+struct inode {
+	struct hash_link link;
+	atomic_uint refs;
+	pthread_rwlock_t lock;
+	struct fr_map map;
+	bool dead;
+	pthread_mutex_t dirty_lock;
+	struct backing **dirty;
+	size_t nr_dirty;
+};
+
+/**
+ * struct fuse_regions_conn - a connection
+ * @lock:	protects the tables and @next_id
+ * @inodes:	struct inode by nodeid
+ * @backings:	struct backing by id
+ * @next_id:	user mode: where to look for a free id
+ * @control:	attached descriptor, -1 in user mode
+ * @attach:	what the kernel said; user mode: limits only
+ * @regions:	number of regions in all maps
+ * @zeroes:	ZEROES_SIZE of them, read-only
+ * @reason:	why user mode
+ */
+struct fuse_regions_conn {
+	pthread_mutex_t lock;
+	struct hash inodes;
+	struct hash backings;
+	uint32_t next_id;
+	int control;
+	struct fuse_regions_attach attach;
+	_Atomic uint64_t regions;
+	void *zeroes;
+	char reason[160];
+};
+
+/* backing.c */
+struct backing *backing_get_by_id(struct fuse_regions_conn *conn, uint32_t id);
+void backing_get(void *backing);
+void backing_put(void *backing);
+int reopen(int fd, int flags);
+
+/* inode.c */
+
+/* A reference to the inode, or NULL when it has no regions. */
+struct inode *inode_get(struct fuse_regions_conn *conn, uint64_t nodeid);
+
+/* The same, made if need be, with its lock held for writing; NULL: no memory. */
+struct inode *inode_get_locked(struct fuse_regions_conn *conn, uint64_t nodeid);
+void inode_put(struct inode *inode);
+
+/* Take it out of the table, unlock it, and drop the reference. */
+void inode_kill(struct fuse_regions_conn *conn, struct inode *inode);
+
+/* A NULL inode has an empty map. */
+static inline const struct fr_node *inode_root(const struct inode *inode)
+{
+	return inode ? inode->map.root : NULL;
+}
+
+/* kernel.c: all are for kernel mode, but the first */
+
+/* Attach to the module, or set conn->reason. */
+void kernel_attach(struct fuse_regions_conn *conn, int session_fd, uint32_t max_stack_depth);
+
+/* A backing id or a negative errno. */
+int kernel_backing_open(struct fuse_regions_conn *conn, int fd);
+void kernel_backing_close(struct fuse_regions_conn *conn, uint32_t id);
+
+/* Send the notification. 0 or a negative errno. */
+int kernel_send(struct fuse_regions_conn *conn, uint64_t nodeid,
+		const struct fuse_passthrough_region *records, uint32_t count);
+
+#endif /* FR_INTERNAL_H */
