@@ -23,7 +23,7 @@ static unsigned int leaf_place(const struct fr_node *leaf, u64 pos)
 		return leaf->nr;
 	if (pos < leaf->region[0].start)
 		return 0;
-	return fr_leaf_slot(leaf, pos) + 1;
+	return fr_leaf_find(leaf, pos) - leaf->region + 1;
 }
 
 /* Find the place for @pos, making the nodes on the way our own. -ENOMEM. */

@@ -91,31 +91,42 @@ static inline bool fr_region_is_tail(const struct fr_region *r)
 	return r->last == FR_LAST_MAX && (r->backing_flags & FR_WHOLE);
 }
 
+/*
+ * The largest power of two that is not above @n. A binary search that begins
+ * with one comparison at n - p2 goes on with windows of p2 entries, p2 / 2, ...
+ * and so needs nothing but a shift to find its next step.
+ */
+static inline unsigned int fr_window(unsigned int n)
+{
+	return 1u << (31 - __builtin_clz(n));
+}
+
 /* The last child whose key is not above @pos, or the first child. */
 static inline unsigned int fr_inner_slot(const struct fr_node *node, u64 pos)
 {
-	unsigned int n = node->nr, base = 0;
+	unsigned int step = fr_window(node->nr);
+	unsigned long base = node->nr - step;
 
-	while (n > 1) {
-		unsigned int half = n / 2;
-
-		base = node->key[base + half] <= pos ? base + half : base;
-		n -= half;
-	}
+	base = node->key[base] <= pos ? base : 0;
+	while (step >>= 1)
+		base = node->key[base + step] <= pos ? base + step : base;
 	return base;
 }
 
 /* The last region that does not start above @pos, or the first region. */
-static inline unsigned int fr_leaf_slot(const struct fr_node *node, u64 pos)
+static inline const struct fr_region *fr_leaf_find(const struct fr_node *node, u64 pos)
 {
-	unsigned int n = node->nr, base = 0;
+	const struct fr_region *base = node->region;
+	unsigned int step;
 
-	while (n > 1) {
-		unsigned int half = n / 2;
-
-		base = node->region[base + half].start <= pos ? base + half : base;
-		n -= half;
-	}
+	/* Most files with regions have one. */
+	if (node->nr == 1)
+		return base;
+	step = fr_window(node->nr);
+	if (base[node->nr - step].start <= pos)
+		base += node->nr - step;
+	while (step >>= 1)
+		base = base[step].start <= pos ? base + step : base;
 	return base;
 }
 

@@ -109,7 +109,7 @@ static int drop_children(struct fr_txn *txn, struct fr_path *path, unsigned int 
 static int drop_regions(struct fr_txn *txn, struct fr_path *path, u64 start, u64 last)
 {
 	struct fr_node *leaf = path->node[0];
-	unsigned int from = fr_leaf_slot(leaf, start);
+	unsigned int from = fr_leaf_find(leaf, start) - leaf->region;
 	unsigned int to = from;
 
 	while (to < leaf->nr && leaf->region[to].start <= last)

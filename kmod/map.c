@@ -10,7 +10,6 @@ void fr_map_find(const struct fr_node *root, u64 pos, struct fr_piece *piece)
 	unsigned int i;
 
 	piece->pos = pos;
-	piece->region = NULL;
 	if (unlikely(!node))
 		goto gap;
 	/* From here on exact keys lead to a region that starts at or before pos. */
@@ -24,17 +23,17 @@ void fr_map_find(const struct fr_node *root, u64 pos, struct fr_piece *piece)
 			next = node->key[i + 1];
 		node = node->child[i];
 	}
-	i = fr_leaf_slot(node, pos);
-	r = &node->region[i];
+	r = fr_leaf_find(node, pos);
 	if (likely(pos <= r->last)) {
 		piece->last = r->last;
 		piece->region = r;
 		return;
 	}
-	if (i + 1 < node->nr)
+	if (r + 1 < node->region + node->nr)
 		next = r[1].start;
 gap:
 	piece->last = next - 1;
+	piece->region = NULL;
 }
 
 u64 fr_map_txn(const struct fr_node *root)
