@@ -256,12 +256,34 @@ static int rebalance_child(struct fr_txn *txn, struct fr_path *path, unsigned in
 }
 
 /*
+ * An inner root with one child gives way to it. The child becomes ours even if
+ * nothing in it changes, for a root says which transaction made the state.
+ */
+static int lower_root(struct fr_txn *txn)
+{
+	struct fr_node *root = txn->root, *child;
+
+	while (root->level && root->nr == 1) {
+		child = fr_node_own(txn, &root->child[0]);
+		if (!child)
+			return -ENOMEM;
+		fr_node_drop(txn, root);
+		root = child;
+		txn->root = child;
+	}
+	if (!root->nr) {
+		fr_node_drop(txn, root);
+		txn->root = NULL;
+	}
+	return 0;
+}
+
+/*
  * The node on the path at @level lost entries. Mend it, and all above it. The
  * path cannot be used afterwards. -ENOMEM.
  */
 int fr_path_rebalance(struct fr_txn *txn, struct fr_path *path, unsigned int level)
 {
-	struct fr_node *root;
 	int err;
 
 	fr_node_set_tail(path->node[level]);
@@ -270,15 +292,5 @@ int fr_path_rebalance(struct fr_txn *txn, struct fr_path *path, unsigned int lev
 		if (err)
 			return err;
 	}
-	root = txn->root;
-	while (root->level && root->nr == 1) {
-		txn->root = root->child[0];
-		fr_node_drop(txn, root);
-		root = txn->root;
-	}
-	if (!root->nr) {
-		txn->root = NULL;
-		fr_node_drop(txn, root);
-	}
-	return 0;
+	return lower_root(txn);
 }
