@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The command line of a mount. */
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs.h"
+
+enum { KEY_READ_ONLY, KEY_ALLOW_OTHER, KEY_FSNAME, KEY_KEEP };
+
+#define SET(template, member) { template, offsetof(struct fs, member), 1 }
+
+static const struct fuse_opt options[] = {
+	SET("-f", foreground),
+	SET("-d", debug),
+	SET("debug", debug),
+	SET("-s", single_thread),
+	SET("noregions", noregions),
+	SET("clone_fd", clone_fd),
+	{ "max_threads=%u", offsetof(struct fs, max_threads), 0 },
+	{ "stats=%s", offsetof(struct fs, stats_path), 0 },
+	FUSE_OPT_KEY("ro", KEY_READ_ONLY),
+	FUSE_OPT_KEY("allow_other", KEY_ALLOW_OTHER),
+	FUSE_OPT_KEY("fsname=", KEY_FSNAME),
+	FUSE_OPT_END,
+};
+
+/* What parse_one() needs beyond the mount itself */
+struct parsing {
+	struct fs fs; /* first: the offsets above are into it */
+	bool has_fsname;
+	bool failed;
+};
+
+static void say(const char *format, va_list ap)
+{
+	char line[1024];
+
+	/* One write, so that lines of several processes stay whole. */
+	vsnprintf(line, sizeof(line), format, ap);
+	fprintf(stderr, "regionfs: %s\n", line);
+}
+
+void fs_error(const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	say(format, ap);
+	va_end(ap);
+}
+
+int fs_usage_error(const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	say(format, ap);
+	va_end(ap);
+	fputs("Try 'regionfs --help'.\n", stderr);
+	return FS_USAGE;
+}
+
+static int take_operand(struct parsing *parsing, const char *arg)
+{
+	struct fs *fs = &parsing->fs;
+	char **slot = !fs->source ? &fs->source : !fs->mountpoint ? &fs->mountpoint : NULL;
+
+	if (!slot) {
+		fs_usage_error("extra operand '%s'", arg);
+		parsing->failed = true;
+		return -1;
+	}
+	*slot = strdup(arg);
+	return *slot ? 0 : -1;
+}
+
+/* 1: leave it to libfuse; 0: taken; -1: stop */
+static int parse_one(void *data, const char *arg, int key, struct fuse_args *args)
+{
+	struct parsing *parsing = data;
+
+	(void)args;
+	switch (key) {
+	case FUSE_OPT_KEY_NONOPT:
+		return take_operand(parsing, arg);
+	case KEY_READ_ONLY:
+		parsing->fs.read_only = true;
+		return 1;
+	case KEY_ALLOW_OTHER:
+		parsing->fs.allow_other = true;
+		return 1;
+	case KEY_FSNAME:
+		parsing->has_fsname = true;
+		return 1;
+	default:
+		if (arg[0] != '-')
+			return 1;
+		fs_usage_error("unknown option '%s'", arg);
+		parsing->failed = true;
+		return -1;
+	}
+}
+
+static bool add_option(struct fs *fs, const char *option)
+{
+	return !fuse_opt_add_arg(&fs->args, "-o") && !fuse_opt_add_arg(&fs->args, option);
+}
+
+/* What df and mount show; commas would end the option, so they are escaped. */
+static bool add_fsname(struct fs *fs)
+{
+	char *text = NULL, *escaped = NULL;
+	bool ok = asprintf(&text, "fsname=%s", fs->source) >= 0 &&
+		  !fuse_opt_add_opt_escaped(&escaped, text) && add_option(fs, escaped);
+
+	free(text);
+	free(escaped);
+	return ok;
+}
+
+static bool add_defaults(struct parsing *parsing)
+{
+	struct fs *fs = &parsing->fs;
+
+	if (!parsing->has_fsname && !add_fsname(fs))
+		return false;
+	if (fs->debug && !add_option(fs, "debug"))
+		return false;
+	/* Whoever is let in by it is held to the modes that the files show. */
+	if (fs->allow_other && !add_option(fs, "default_permissions"))
+		return false;
+	return add_option(fs, "subtype=regionfs");
+}
+
+int fs_parse(struct fs *fs, const char *kind, int argc, char **argv)
+{
+	struct parsing parsing = { .fs = {
+					   .args = FUSE_ARGS_INIT(argc, argv),
+					   .stats_fd = -1,
+					   .ready_fd = -1,
+				   } };
+	int ret = fuse_opt_parse(&parsing.fs.args, &parsing, options, parse_one);
+
+	*fs = parsing.fs;
+	if (ret < 0)
+		return parsing.failed ? FS_USAGE : fs_usage_error("cannot parse the options");
+	if (!fs->source)
+		return fs_usage_error("no %s given", strcmp(kind, "tar") ? "table" : "archive");
+	if (!fs->mountpoint)
+		return fs_usage_error("no mount point given");
+	if (!add_defaults(&parsing)) {
+		fs_error("out of memory");
+		return FS_FAILED;
+	}
+	*fs = parsing.fs;
+	return FS_OK;
+}
