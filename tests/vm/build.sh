@@ -68,9 +68,11 @@ build_user() {
 }
 
 make_user() {
-	local out=$BUILD/user
+	local out=$BUILD/user parts
 	mkdir -p "$out"
-	if [ ! -e "$out/build.ninja" ]; then
+	# CMake itself doesn't notice a part that wasn't there before.
+	parts=$(find "$REPO" -mindepth 2 -maxdepth 2 -name CMakeLists.txt | sort | digest - "$VM/build.sh")
+	if [ ! -e "$out/build.ninja" ] || [ "$(cat "$out/.parts" 2>/dev/null)" != "$parts" ]; then
 		say "configuring user space for the guest…"
 		logged user-configure in_root cmake -S "$REPO" -B "$out" -G Ninja \
 			-DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=gcc-14 \
@@ -78,6 +80,7 @@ make_user() {
 			-DCMAKE_RUNTIME_OUTPUT_DIRECTORY="$out/bin" \
 			-DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$out/lib" \
 			-DCMAKE_ARCHIVE_OUTPUT_DIRECTORY="$out/lib"
+		echo "$parts" >"$out/.parts"
 	fi
 	logged user in_root cmake --build "$out"
 	grep -A6 'warning:' "$LOGS/user.log" >&2 || true
