@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "world.h"
+
+#define NOBODY 65534
+
+static void remove_dir(void *arg)
+{
+	rmdir(arg);
+	free(arg);
+}
+
+const char *temp_dir(void)
+{
+	char *dir = strdup("/tmp/fr-dir-XXXXXX");
+
+	CHECK(dir && mkdtemp(dir));
+	test_at_end(remove_dir, dir);
+	return dir;
+}
+
+static void unmount(void *arg)
+{
+	umount2(arg, MNT_DETACH);
+}
+
+const char *mount_tmpfs(void)
+{
+	const char *dir = temp_dir();
+
+	CHECK_OK(mount("fr-test", dir, "tmpfs", 0, NULL));
+	test_at_end(unmount, (void *)dir);
+	return dir;
+}
+
+static void remove_file(void *arg)
+{
+	unlink(arg);
+	free(arg);
+}
+
+const char *mount_ext4(unsigned int mib)
+{
+	const char *dir = temp_dir();
+	char *image;
+
+	CHECK(asprintf(&image, "%s.img", dir) > 0);
+	test_at_end(remove_file, image);
+	CHECK_ZERO(sh("truncate -s %uM %s && mkfs.ext4 -q -F %s && modprobe -q -a loop ext4; "
+		      "mount -o loop %s %s",
+		      mib, image, image, image, dir));
+	test_at_end(unmount, (void *)dir);
+	return dir;
+}
+
+const char *mount_overlay(const char *lower)
+{
+	const char *layers = mount_tmpfs(), *dir = temp_dir();
+	char opts[512], path[128];
+
+	snprintf(path, sizeof(path), "%s/upper", layers);
+	CHECK_OK(mkdir(path, 0755));
+	snprintf(path, sizeof(path), "%s/work", layers);
+	CHECK_OK(mkdir(path, 0755));
+	snprintf(opts, sizeof(opts), "lowerdir=%s,upperdir=%s/upper,workdir=%s/work", lower, layers,
+		 layers);
+	if (mount("fr-test", dir, "overlay", 0, opts))
+		return NULL;
+	test_at_end(unmount, (void *)dir);
+	return dir;
+}
+
+void unmount_soon(const char *where)
+{
+	uint64_t until = now_ms() + 5000;
+
+	while (umount2(where, 0)) {
+		if (errno != EBUSY || now_ms() > until)
+			FAIL("cannot unmount %s: %m", where);
+		sleep_ms(20);
+	}
+}
+
+int sh(const char *fmt, ...)
+{
+	char command[2048];
+	va_list ap;
+	pid_t pid;
+
+	va_start(ap, fmt);
+	vsnprintf(command, sizeof(command), fmt, ap);
+	va_end(ap);
+	pid = test_fork();
+	CHECK_OK(pid);
+	if (pid == 0) {
+		execl("/bin/sh", "sh", "-c", command, NULL);
+		_exit(127);
+	}
+	return wait_exit(pid);
+}
+
+void become_nobody(void)
+{
+	CHECK_OK(setgroups(0, NULL));
+	CHECK_OK(setresgid(NOBODY, NOBODY, NOBODY));
+	CHECK_OK(setresuid(NOBODY, NOBODY, NOBODY));
+}
+
+void drop_capability(int cap)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+
+	CHECK_OK(syscall(SYS_capget, &head, data));
+	data[cap / 32].effective &= ~(1u << (cap % 32));
+	data[cap / 32].permitted &= ~(1u << (cap % 32));
+	data[cap / 32].inheritable = 0;
+	CHECK_OK(syscall(SYS_capset, &head, data));
+}
+
+void drop_caches(void)
+{
+	int fd = (int)CHECK_OK(open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC));
+
+	CHECK_EQ(write(fd, "3", 1), 1);
+	close(fd);
+}
+
+static void *thread(void *arg)
+{
+	struct threads *t = arg;
+
+	while (!__atomic_load_n(&t->stop, __ATOMIC_SEQ_CST)) {
+		t->fn(t->arg);
+		__atomic_add_fetch(&t->rounds, 1, __ATOMIC_SEQ_CST);
+	}
+	return NULL;
+}
+
+void threads_start(struct threads *t, int nr, void (*fn)(void *arg), void *arg)
+{
+	*t = (struct threads){ .nr = nr, .fn = fn, .arg = arg };
+	CHECK(nr <= MAX_THREADS);
+	for (int i = 0; i < nr; i++)
+		CHECK_ZERO(pthread_create(&t->tid[i], NULL, thread, t));
+}
+
+void threads_progress(struct threads *t, uint64_t more)
+{
+	uint64_t until = __atomic_load_n(&t->rounds, __ATOMIC_SEQ_CST) + more;
+
+	while (__atomic_load_n(&t->rounds, __ATOMIC_SEQ_CST) < until)
+		sleep_ms(1);
+}
+
+void threads_stop(struct threads *t)
+{
+	__atomic_store_n(&t->stop, true, __ATOMIC_SEQ_CST);
+	for (int i = 0; i < t->nr; i++)
+		CHECK_ZERO(pthread_join(t->tid[i], NULL));
+}
