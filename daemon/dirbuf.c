@@ -24,8 +24,8 @@ bool dirbuf_add(struct dirbuf *buf, const char *name, const struct fuse_entry_pa
 {
 	size_t left = buf->size - buf->used;
 	size_t need = buf->plus ? fuse_add_direntry_plus(buf->req, buf->data + buf->used, left,
-							 name, entry, next) :
-				  fuse_add_direntry(buf->req, buf->data + buf->used, left, name,
+							 name, entry, next)
+				: fuse_add_direntry(buf->req, buf->data + buf->used, left, name,
 						    &entry->attr, next);
 
 	if (need > left)

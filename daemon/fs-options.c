@@ -11,7 +11,10 @@
 
 enum { KEY_READ_ONLY, KEY_ALLOW_OTHER, KEY_FSNAME, KEY_KEEP };
 
-#define SET(template, member) { template, offsetof(struct fs, member), 1 }
+#define SET(template, member)                            \
+	{                                                \
+		template, offsetof(struct fs, member), 1 \
+	}
 
 static const struct fuse_opt options[] = {
 	SET("-f", foreground),
@@ -105,35 +108,40 @@ static int parse_one(void *data, const char *arg, int key, struct fuse_args *arg
 	}
 }
 
-static bool add_option(struct fs *fs, const char *option)
+int fs_add_option(struct fs *fs, const char *option)
 {
-	return !fuse_opt_add_arg(&fs->args, "-o") && !fuse_opt_add_arg(&fs->args, option);
+	if (!fuse_opt_add_arg(&fs->args, "-o") && !fuse_opt_add_arg(&fs->args, option))
+		return FS_OK;
+	fs_error("out of memory");
+	return FS_FAILED;
 }
 
 /* What df and mount show; commas would end the option, so they are escaped. */
-static bool add_fsname(struct fs *fs)
+static int add_fsname(struct fs *fs)
 {
 	char *text = NULL, *escaped = NULL;
-	bool ok = asprintf(&text, "fsname=%s", fs->source) >= 0 &&
-		  !fuse_opt_add_opt_escaped(&escaped, text) && add_option(fs, escaped);
+	int ret = FS_FAILED;
 
+	if (asprintf(&text, "fsname=%s", fs->source) >= 0 &&
+	    !fuse_opt_add_opt_escaped(&escaped, text))
+		ret = fs_add_option(fs, escaped);
 	free(text);
 	free(escaped);
-	return ok;
+	return ret;
 }
 
-static bool add_defaults(struct parsing *parsing)
+static int add_defaults(struct fs *fs, bool has_fsname)
 {
-	struct fs *fs = &parsing->fs;
+	int ret = fs_add_option(fs, "subtype=regionfs");
 
-	if (!parsing->has_fsname && !add_fsname(fs))
-		return false;
-	if (fs->debug && !add_option(fs, "debug"))
-		return false;
+	if (!ret && !has_fsname)
+		ret = add_fsname(fs);
+	if (!ret && fs->debug)
+		ret = fs_add_option(fs, "debug");
 	/* Whoever is let in by it is held to the modes that the files show. */
-	if (fs->allow_other && !add_option(fs, "default_permissions"))
-		return false;
-	return add_option(fs, "subtype=regionfs");
+	if (!ret && fs->allow_other)
+		ret = fs_add_option(fs, "default_permissions");
+	return ret;
 }
 
 int fs_parse(struct fs *fs, const char *kind, int argc, char **argv)
@@ -152,10 +160,5 @@ int fs_parse(struct fs *fs, const char *kind, int argc, char **argv)
 		return fs_usage_error("no %s given", strcmp(kind, "tar") ? "table" : "archive");
 	if (!fs->mountpoint)
 		return fs_usage_error("no mount point given");
-	if (!add_defaults(&parsing)) {
-		fs_error("out of memory");
-		return FS_FAILED;
-	}
-	*fs = parsing.fs;
-	return FS_OK;
+	return add_defaults(fs, parsing.has_fsname);
 }

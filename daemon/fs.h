@@ -36,6 +36,8 @@ struct fs_counts {
 	_Atomic uint64_t opens;
 };
 
+struct fs_tree;
+
 /**
  * struct fs - a mount
  * @source:		archive or table
@@ -56,6 +58,7 @@ struct fs_counts {
  * @stats_fd:		where to, or -1
  * @ready_fd:		where our parent waits to hear that the mount works, or -1
  * @init_failed:	the INIT handler could not do its work
+ * @tree:		what it shows: see fs-tree.h
  * @data:		struct tarfs or struct tablefs
  */
 struct fs {
@@ -78,6 +81,7 @@ struct fs {
 	int stats_fd;
 	int ready_fd;
 	bool init_failed;
+	struct fs_tree *tree;
 	void *data;
 };
 
@@ -92,6 +96,9 @@ int fs_usage_error(const char *format, ...) __attribute__((format(printf, 1, 2))
  * FS_USAGE after a message.
  */
 int fs_parse(struct fs *fs, const char *kind, int argc, char **argv);
+
+/* Add a mount option. 0, or FS_FAILED after a message. */
+int fs_add_option(struct fs *fs, const char *option);
 
 /*
  * Make the session and check everything that can be checked without reading

@@ -65,9 +65,9 @@ int main(int argc, char **argv)
 	if (asked_for(argc, argv, "-h", "--help"))
 		return fputs(help, stdout) < 0 ? FS_FAILED : FS_OK;
 	if (asked_for(argc, argv, "-V", "--version"))
-		return printf("regionfs " REGIONFS_VERSION ", libfuse %s\n", fuse_pkgversion()) < 0 ?
-			       FS_FAILED :
-			       FS_OK;
+		return printf("regionfs " REGIONFS_VERSION ", libfuse %s\n", fuse_pkgversion()) < 0
+			       ? FS_FAILED
+			       : FS_OK;
 	if (argc < 2)
 		return fs_usage_error("no command given");
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)

@@ -78,8 +78,8 @@ static int failed(struct scan *scan, int64_t err)
 {
 	progress_end(&scan->progress);
 	fs_error("%s: %s", scan->path,
-		 err == -EOVERFLOW ? "the archive has more members than regionfs can number" :
-				     strerror((int)-err));
+		 err == -EOVERFLOW ? "the archive has more members than regionfs can number"
+				   : strerror((int)-err));
 	return -1;
 }
 
@@ -204,13 +204,13 @@ static uint64_t padded(uint64_t size)
 }
 
 /* GNU's sparse formats: the archive has the data without the holes. */
-static int add_segments(struct scan *scan, struct archive_entry *entry, struct tar_inode *inode,
+static int add_segments(struct scan *scan, struct archive_entry *entry, struct tree_inode *inode,
 			uint64_t data)
 {
 	la_int64_t offset, length;
 	int err;
 
-	inode->first_segment = scan->index->nr_segments;
+	inode->data = scan->index->nr_segments;
 	archive_entry_sparse_reset(entry);
 	while (archive_entry_sparse_next(entry, &offset, &length) == ARCHIVE_OK) {
 		struct tar_segment segment = {
@@ -221,16 +221,16 @@ static int add_segments(struct scan *scan, struct archive_entry *entry, struct t
 
 		if (!length)
 			continue;
-		if (inode->nr_segments == TAR_ALL_HOLE - 1)
+		if (inode->extra == TAR_ALL_HOLE - 1)
 			return -EOVERFLOW;
 		err = tar_add_segment(scan->index, &segment);
 		if (err)
 			return err;
-		inode->nr_segments++;
+		inode->extra++;
 		data += length;
 	}
-	if (!inode->nr_segments)
-		inode->nr_segments = TAR_ALL_HOLE;
+	if (!inode->extra)
+		inode->extra = TAR_ALL_HOLE;
 	return 0;
 }
 
@@ -246,14 +246,14 @@ static uint64_t sparse_bytes(struct archive_entry *entry)
 }
 
 /* Learn the segments by reading all of the data. */
-static int walk_data(struct scan *scan, struct tar_inode *inode)
+static int walk_data(struct scan *scan, struct tree_inode *inode)
 {
 	struct tar_segment segment = { 0 };
 	uint64_t offset, place;
 	size_t size;
 	int ret, err = 0;
 
-	inode->first_segment = scan->index->nr_segments;
+	inode->data = scan->index->nr_segments;
 	while ((ret = next_data(scan, &size, &offset, &place)) > 0 && !err) {
 		if (segment.length && segment.offset + segment.length == offset &&
 		    segment.data + segment.length == place) {
@@ -268,7 +268,7 @@ static int walk_data(struct scan *scan, struct tar_inode *inode)
 		return ret;
 	if (!err && segment.length)
 		err = tar_add_segment(scan->index, &segment);
-	inode->nr_segments = (uint32_t)(scan->index->nr_segments - inode->first_segment);
+	inode->extra = (uint32_t)(scan->index->nr_segments - inode->data);
 	return err ? failed(scan, err) : 0;
 }
 
@@ -277,7 +277,7 @@ static int walk_data(struct scan *scan, struct tar_inode *inode)
  * Solaris' has, as zeroes. How much there is says which it is; where it does
  * not, because there is no hole as big as a block, the data must be read.
  */
-static int place_data(struct scan *scan, struct archive_entry *entry, struct tar_inode *inode)
+static int place_data(struct scan *scan, struct archive_entry *entry, struct tree_inode *inode)
 {
 	bool sparse = archive_entry_sparse_count(entry) > 0;
 	uint64_t stored = sparse ? padded(sparse_bytes(entry)) : 0, size = padded(inode->size);
@@ -308,9 +308,9 @@ static const char *text_or_empty(const char *text)
 	return text ? text : "";
 }
 
-static void fill_inode(struct archive_entry *entry, struct tar_inode *inode)
+static void fill_inode(struct archive_entry *entry, struct tree_inode *inode)
 {
-	*inode = (struct tar_inode){
+	*inode = (struct tree_inode){
 		.mode = archive_entry_filetype(entry) | (archive_entry_perm(entry) & 07777),
 		.uid = (uint32_t)archive_entry_uid(entry),
 		.gid = (uint32_t)archive_entry_gid(entry),
@@ -319,7 +319,7 @@ static void fill_inode(struct archive_entry *entry, struct tar_inode *inode)
 	};
 }
 
-static int fill_regular(struct scan *scan, struct archive_entry *entry, struct tar_inode *inode)
+static int fill_regular(struct scan *scan, struct archive_entry *entry, struct tree_inode *inode)
 {
 	int64_t size = archive_entry_size(entry);
 
@@ -329,10 +329,10 @@ static int fill_regular(struct scan *scan, struct archive_entry *entry, struct t
 	return size ? place_data(scan, entry, inode) : 0;
 }
 
-static int fill_symlink(struct scan *scan, struct archive_entry *entry, struct tar_inode *inode)
+static int fill_symlink(struct scan *scan, struct archive_entry *entry, struct tree_inode *inode)
 {
 	const char *target = text_or_empty(archive_entry_symlink(entry));
-	int64_t text = tar_add_text(scan->index, target, strlen(target));
+	int64_t text = tree_add_text(&scan->index->tree, target, strlen(target));
 
 	if (text < 0)
 		return failed(scan, text);
@@ -343,23 +343,23 @@ static int fill_symlink(struct scan *scan, struct archive_entry *entry, struct t
 
 static int add_hard_link(struct scan *scan, const char *name, const char *target)
 {
-	uint32_t inode = tar_resolve(scan->index, target);
+	uint32_t inode = tree_resolve(&scan->index->tree, target);
 	int err;
 
-	if (inode == TAR_NONE || S_ISDIR(tar_inode(scan->index, inode)->mode)) {
+	if (inode == TREE_NONE || S_ISDIR(tree_inode(&scan->index->tree, inode)->mode)) {
 		progress_end(&scan->progress);
 		fs_error("%s: '%s' is left out: it is a link to '%s', which is not in the archive",
 			 scan->path, name, target);
 		return 0;
 	}
-	err = tar_add_link(scan->index, name, inode);
+	err = tree_add_link(&scan->index->tree, name, inode);
 	return err && err != -EISDIR ? failed(scan, err) : 0;
 }
 
 static int add_member(struct scan *scan, struct archive_entry *entry)
 {
 	const char *link = archive_entry_hardlink(entry);
-	struct tar_inode inode;
+	struct tree_inode inode;
 	int64_t number;
 	int err = 0;
 
@@ -374,7 +374,8 @@ static int add_member(struct scan *scan, struct archive_entry *entry)
 		break;
 	case S_IFCHR:
 	case S_IFBLK:
-		inode.rdev = makedev(archive_entry_rdevmajor(entry), archive_entry_rdevminor(entry));
+		inode.rdev =
+			makedev(archive_entry_rdevmajor(entry), archive_entry_rdevminor(entry));
 		break;
 	case S_IFIFO:
 	case S_IFSOCK:
@@ -385,7 +386,7 @@ static int add_member(struct scan *scan, struct archive_entry *entry)
 	}
 	if (err)
 		return err;
-	number = tar_add(scan->index, scan->member, &inode);
+	number = tree_add(&scan->index->tree, scan->member, &inode);
 	/* The one thing that cannot be is a file for a root: leave it out. */
 	return number < 0 && number != -EISDIR ? failed(scan, number) : 0;
 }

@@ -2,9 +2,8 @@
 /*
  * A mount of an uncompressed tar archive.
  *
- * The index never changes, so the handlers need no lock. A file's regions are
- * bound when it is first opened, and stay until the kernel forgets the inode.
- * FUSE's nodeids are the index's inode numbers plus 1, so that the root is 1.
+ * A file's regions are bound when it is first opened, and stay until the
+ * kernel forgets the inode.
  */
 
 #include <errno.h>
@@ -16,7 +15,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "dirbuf.h"
+#include "fs-tree.h"
 #include "tar-scan.h"
 #include "tarfs.h"
 
@@ -26,7 +25,6 @@
  * @index:	what is in the archive
  * @fd:		the archive
  * @backing:	its backing id, or a negative errno
- * @lookups:	for each inode, how often the kernel knows it
  * @bound:	for each inode, whether its regions are bound
  * @lock:	protects @bound while it is being set
  */
@@ -35,7 +33,6 @@ struct tarfs {
 	struct tar_index index;
 	int fd;
 	int backing;
-	_Atomic uint64_t *lookups;
 	atomic_bool *bound;
 	pthread_mutex_t lock;
 };
@@ -43,16 +40,6 @@ struct tarfs {
 static struct tarfs *tarfs_of(fuse_req_t req)
 {
 	return ((struct fs *)fuse_req_userdata(req))->data;
-}
-
-static uint32_t number_of(fuse_ino_t nodeid)
-{
-	return (uint32_t)(nodeid - FUSE_ROOT_ID);
-}
-
-static fuse_ino_t nodeid_of(uint32_t number)
-{
-	return (fuse_ino_t)number + FUSE_ROOT_ID;
 }
 
 static void tarfs_init(void *userdata, struct fuse_conn_info *conn)
@@ -70,164 +57,32 @@ static void tarfs_init(void *userdata, struct fuse_conn_info *conn)
 	fs_ready(fs);
 }
 
-/* --- names and attributes --- */
-
-static void fill_stat(const struct tarfs *tarfs, uint32_t number, struct stat *st)
+static double tarfs_stat(struct fs *fs, uint32_t number, struct stat *st)
 {
-	const struct tar_inode *inode = tar_inode(&tarfs->index, number);
+	const struct tar_index *index = &((struct tarfs *)fs->data)->index;
 
-	*st = (struct stat){
-		.st_ino = nodeid_of(number),
-		.st_mode = inode->mode,
-		.st_nlink = inode->nlink,
-		.st_uid = inode->uid,
-		.st_gid = inode->gid,
-		.st_size = (off_t)inode->size,
-		.st_blksize = 4096,
-		.st_mtim = { inode->mtime, inode->mtime_ns },
-	};
-	st->st_atim = st->st_mtim;
-	st->st_ctim = st->st_mtim;
-	if (S_ISREG(inode->mode))
-		st->st_blocks = (blkcnt_t)((tar_stored(&tarfs->index, inode) + 511) / 512);
-	else if (S_ISCHR(inode->mode) || S_ISBLK(inode->mode))
-		st->st_rdev = inode->rdev;
+	if (S_ISREG(st->st_mode))
+		st->st_blocks =
+			(blkcnt_t)((tar_stored(index, tree_inode(&index->tree, number)) + 511) /
+				   512);
+	return FS_FOREVER;
 }
 
-/* An entry that the kernel will count as a lookup when it gets it */
-static void fill_entry(const struct tarfs *tarfs, uint32_t number, struct fuse_entry_param *entry)
+static void tarfs_forgotten(struct fs *fs, uint32_t number, bool gone)
 {
-	*entry = (struct fuse_entry_param){
-		.ino = nodeid_of(number),
-		.attr_timeout = FS_FOREVER,
-		.entry_timeout = FS_FOREVER,
-	};
-	fill_stat(tarfs, number, &entry->attr);
-}
-
-static void tarfs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	struct tarfs *tarfs = tarfs_of(req);
-	uint32_t number = tar_lookup(&tarfs->index, number_of(parent), name);
-	struct fuse_entry_param entry = { .entry_timeout = FS_FOREVER };
-
-	/* Without an inode it says that there never will be one. */
-	if (number != TAR_NONE) {
-		fill_entry(tarfs, number, &entry);
-		atomic_fetch_add(&tarfs->lookups[number], 1);
-	}
-	fuse_reply_entry(req, &entry);
-}
-
-static void forget(struct tarfs *tarfs, fuse_ino_t nodeid, uint64_t count)
-{
-	uint32_t number = number_of(nodeid);
-	uint64_t before = atomic_fetch_sub(&tarfs->lookups[number], count);
+	struct tarfs *tarfs = fs->data;
 
 	if (!atomic_load(&tarfs->bound[number]))
 		return;
 	pthread_mutex_lock(&tarfs->lock);
-	if (before == count) {
+	if (gone) {
 		atomic_store(&tarfs->bound[number], false);
-		fuse_regions_forget(tarfs->fs->conn, nodeid);
-	} else if (fuse_regions_rebind(tarfs->fs->conn, nodeid) < 0) {
-		/* Looked up again since, but not served by the kernel: so be it. */
-		fuse_log(FUSE_LOG_DEBUG, "regionfs: cannot bind inode %lu anew\n",
-			 (unsigned long)nodeid);
+		fuse_regions_forget(fs->conn, fs_nodeid(number));
+	} else {
+		/* If it fails this process reads the file, as ever. */
+		fuse_regions_rebind(fs->conn, fs_nodeid(number));
 	}
 	pthread_mutex_unlock(&tarfs->lock);
-}
-
-static void tarfs_forget(fuse_req_t req, fuse_ino_t nodeid, uint64_t count)
-{
-	forget(tarfs_of(req), nodeid, count);
-	fuse_reply_none(req);
-}
-
-static void tarfs_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
-{
-	for (size_t i = 0; i < count; i++)
-		forget(tarfs_of(req), forgets[i].ino, forgets[i].nlookup);
-	fuse_reply_none(req);
-}
-
-static void tarfs_getattr(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
-{
-	struct stat st;
-
-	(void)fi;
-	fill_stat(tarfs_of(req), number_of(nodeid), &st);
-	fuse_reply_attr(req, &st, FS_FOREVER);
-}
-
-static void tarfs_readlink(fuse_req_t req, fuse_ino_t nodeid)
-{
-	struct tarfs *tarfs = tarfs_of(req);
-
-	fuse_reply_readlink(req, tar_text(&tarfs->index,
-					  tar_inode(&tarfs->index, number_of(nodeid))->target));
-}
-
-/* --- directories --- */
-
-static void tarfs_opendir(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
-{
-	(void)nodeid;
-	fi->cache_readdir = 1;
-	fi->keep_cache = 1;
-	fuse_reply_open(req, fi);
-}
-
-static bool add_entry(struct tarfs *tarfs, struct dirbuf *buf, const char *name, uint32_t number,
-		      off_t next)
-{
-	struct fuse_entry_param entry;
-
-	fill_entry(tarfs, number, &entry);
-	if (!dirbuf_add(buf, name, &entry, next))
-		return false;
-	if (buf->plus)
-		atomic_fetch_add(&tarfs->lookups[number], 1);
-	return true;
-}
-
-/* Offsets: 1 follows ".", 2 follows "..", n + 3 follows the name with number n. */
-static void read_directory(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, bool plus)
-{
-	struct tarfs *tarfs = tarfs_of(req);
-	const struct tar_inode *dir = tar_inode(&tarfs->index, number_of(nodeid));
-	uint32_t i = offset < 3 ? dir->first : tar_name(&tarfs->index, (uint32_t)(offset - 3))->next;
-	struct dirbuf buf;
-
-	if (!dirbuf_begin(&buf, req, size, plus))
-		return;
-	if (offset == 0 && dirbuf_add_dot(&buf, ".", nodeid, 1))
-		offset = 1;
-	if (offset == 1 && dirbuf_add_dot(&buf, "..", nodeid_of(dir->parent), 2))
-		offset = 2;
-	while (offset >= 2 && i != TAR_NONE) {
-		const struct tar_name *name = tar_name(&tarfs->index, i);
-
-		if (!add_entry(tarfs, &buf, tar_text(&tarfs->index, name->text), name->inode,
-			       (off_t)i + 3))
-			break;
-		i = name->next;
-	}
-	dirbuf_reply(&buf);
-}
-
-static void tarfs_readdir(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset,
-			  struct fuse_file_info *fi)
-{
-	(void)fi;
-	read_directory(req, nodeid, size, offset, false);
-}
-
-static void tarfs_readdirplus(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset,
-			      struct fuse_file_info *fi)
-{
-	(void)fi;
-	read_directory(req, nodeid, size, offset, true);
 }
 
 /* --- files --- */
@@ -235,7 +90,7 @@ static void tarfs_readdirplus(fuse_req_t req, fuse_ino_t nodeid, size_t size, of
 /* Bind all segments; more than fit into a message go in several. */
 static int bind_segments(struct tarfs *tarfs, uint32_t number)
 {
-	const struct tar_inode *inode = tar_inode(&tarfs->index, number);
+	const struct tree_inode *inode = tree_inode(&tarfs->index.tree, number);
 	uint32_t count = tar_segment_count(inode);
 	struct fuse_regions_info info;
 	int err = 0;
@@ -243,7 +98,7 @@ static int bind_segments(struct tarfs *tarfs, uint32_t number)
 	fuse_regions_get_info(tarfs->fs->conn, &info);
 	for (uint32_t i = 0; i < count && !err;) {
 		struct fuse_regions_txn *txn =
-			fuse_regions_txn_begin(tarfs->fs->conn, nodeid_of(number));
+			fuse_regions_txn_begin(tarfs->fs->conn, fs_nodeid(number));
 
 		for (uint32_t n = 0; n < info.max_records && i < count; n++, i++) {
 			struct tar_segment segment = tar_segment(&tarfs->index, inode, i);
@@ -270,7 +125,7 @@ static void bind_once(struct tarfs *tarfs, uint32_t number)
 		if (err) {
 			fuse_log(FUSE_LOG_WARNING, "regionfs: cannot bind inode %u: %s\n", number,
 				 strerror(-err));
-			fuse_regions_unbind(tarfs->fs->conn, nodeid_of(number), 0, 0);
+			fuse_regions_unbind(tarfs->fs->conn, fs_nodeid(number), 0, 0);
 		} else {
 			atomic_store(&tarfs->bound[number], true);
 		}
@@ -287,7 +142,7 @@ static void tarfs_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info 
 		fuse_reply_err(req, EROFS);
 		return;
 	}
-	bind_once(tarfs, number_of(nodeid));
+	bind_once(tarfs, fs_number(nodeid));
 	fi->keep_cache = 1;
 	fuse_reply_open(req, fi);
 }
@@ -314,7 +169,7 @@ static int read_segment(const struct tarfs *tarfs, const struct tar_segment *seg
 static int read_gap(void *ctx, uint64_t nodeid, uint64_t offset, struct fuse_buf *buf)
 {
 	const struct tarfs *tarfs = ctx;
-	const struct tar_inode *inode = tar_inode(&tarfs->index, number_of(nodeid));
+	const struct tree_inode *inode = tree_inode(&tarfs->index.tree, fs_number(nodeid));
 	uint64_t end = offset + buf->size;
 	uint32_t i = tar_segment_after(&tarfs->index, inode, offset);
 	char *data = buf->mem;
@@ -351,11 +206,12 @@ static void tarfs_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t off
 	fs_count(&tarfs->fs->counts.read_requests, 1);
 	fs_count(&tarfs->fs->counts.read_bytes, size);
 	fuse_regions_reply_read(tarfs->fs->conn, req, nodeid, size, offset,
-				tar_inode(&tarfs->index, number_of(nodeid))->size, read_gap, tarfs);
+				tree_inode(&tarfs->index.tree, fs_number(nodeid))->size, read_gap,
+				tarfs);
 }
 
 /* The next byte from @offset on that is in a segment, or is in none; @size ends the file. */
-static uint64_t seek(const struct tarfs *tarfs, const struct tar_inode *inode, uint64_t offset,
+static uint64_t seek(const struct tarfs *tarfs, const struct tree_inode *inode, uint64_t offset,
 		     bool data)
 {
 	uint32_t i = tar_segment_after(&tarfs->index, inode, offset);
@@ -377,7 +233,7 @@ static void tarfs_lseek(fuse_req_t req, fuse_ino_t nodeid, off_t offset, int whe
 			struct fuse_file_info *fi)
 {
 	struct tarfs *tarfs = tarfs_of(req);
-	const struct tar_inode *inode = tar_inode(&tarfs->index, number_of(nodeid));
+	const struct tree_inode *inode = tree_inode(&tarfs->index.tree, fs_number(nodeid));
 	uint64_t found;
 
 	(void)fi;
@@ -405,24 +261,17 @@ static void tarfs_statfs(fuse_req_t req, fuse_ino_t nodeid)
 	(void)nodeid;
 	if (fstat(tarfs->fd, &archive) == 0)
 		st.f_blocks = (fsblkcnt_t)(archive.st_size / 512);
-	st.f_files = tarfs->index.nr_inodes;
+	st.f_files = tarfs->index.tree.nr_inodes;
 	fuse_reply_statfs(req, &st);
 }
 
 static const struct fuse_lowlevel_ops tarfs_ops = {
 	.init = tarfs_init,
-	.lookup = tarfs_lookup,
-	.forget = tarfs_forget,
-	.forget_multi = tarfs_forget_multi,
-	.getattr = tarfs_getattr,
-	.readlink = tarfs_readlink,
-	.opendir = tarfs_opendir,
-	.readdir = tarfs_readdir,
-	.readdirplus = tarfs_readdirplus,
 	.open = tarfs_open,
 	.read = tarfs_read,
 	.lseek = tarfs_lseek,
 	.statfs = tarfs_statfs,
+	FS_TREE_HANDLERS,
 };
 
 /* --- start and end --- */
@@ -447,26 +296,25 @@ static int load(struct tarfs *tarfs)
 {
 	struct stat st;
 	int ret = open_archive(tarfs, &st);
-	struct tar_inode root;
+	struct tree_inode root;
 
 	if (ret)
 		return ret;
 	/* Directories that the archive does not list look like it was unpacked by its owner. */
-	root = (struct tar_inode){
+	root = (struct tree_inode){
 		.mode = S_IFDIR | 0755,
 		.uid = st.st_uid,
 		.gid = st.st_gid,
 		.mtime = st.st_mtim.tv_sec,
 		.mtime_ns = (uint32_t)st.st_mtim.tv_nsec,
 	};
-	if (tar_index_init(&tarfs->index, &root) == 0) {
+	if (tree_init(&tarfs->index.tree, &root) == 0) {
 		if (tar_scan(&tarfs->index, tarfs->fd, tarfs->fs->source))
 			return FS_FAILED;
-		tar_index_done(&tarfs->index);
-		tarfs->lookups = calloc(tarfs->index.nr_inodes, sizeof(*tarfs->lookups));
-		tarfs->bound = calloc(tarfs->index.nr_inodes, sizeof(*tarfs->bound));
+		tree_done(&tarfs->index.tree);
+		tarfs->bound = calloc(tarfs->index.tree.nr_inodes, sizeof(*tarfs->bound));
 	}
-	if (tarfs->lookups && tarfs->bound)
+	if (tarfs->bound && fs_tree_start(tarfs->fs->tree) == 0)
 		return FS_OK;
 	fs_error("%s: out of memory", tarfs->fs->source);
 	return FS_FAILED;
@@ -479,16 +327,24 @@ int tarfs_main(struct fs *fs)
 		.fd = -1,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 	};
+	struct fs_tree tree = {
+		.tree = &tarfs.index.tree,
+		.stat = tarfs_stat,
+		.forgotten = tarfs_forgotten,
+	};
 	int ret;
 
 	fs->data = &tarfs;
-	ret = fs_prepare(fs, &tarfs_ops, sizeof(tarfs_ops));
+	fs->tree = &tree;
+	ret = fs_add_option(fs, "ro");
+	if (!ret)
+		ret = fs_prepare(fs, &tarfs_ops, sizeof(tarfs_ops));
 	if (!ret)
 		ret = load(&tarfs);
 	if (!ret)
 		ret = fs_run(fs);
 	tar_index_free(&tarfs.index);
-	free(tarfs.lookups);
+	fs_tree_free(&tree);
 	free(tarfs.bound);
 	if (tarfs.fd >= 0)
 		close(tarfs.fd);

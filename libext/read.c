@@ -125,9 +125,9 @@ static int read_fd(int fd, char *data, uint64_t len, uint64_t pos)
 	uint64_t done = 0;
 
 	while (done < len) {
-		ssize_t n = pos + done > INT64_MAX ?
-				    0 :
-				    pread(fd, data + done, len - done, (off_t)(pos + done));
+		ssize_t n = pos + done > INT64_MAX
+				    ? 0
+				    : pread(fd, data + done, len - done, (off_t)(pos + done));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -165,8 +165,8 @@ static ssize_t copy_pieces(struct reading *r, char *data)
 	for (size_t i = 0; i < r->req.nr; i++) {
 		struct piece *piece = &r->req.v[i];
 		int err = piece->backing ? read_fd(piece->backing->fd, data + done, piece->len,
-						   piece->backing_pos) :
-					   read_gap(piece, data + done);
+						   piece->backing_pos)
+					 : read_gap(piece, data + done);
 
 		if (err) {
 			r->err = err;

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The handlers that only need the tree: names, directories, attributes. They
+ * are the same for all mounts, and need no lock, because a tree never changes.
+ *
+ * FUSE's nodeids are the tree's inode numbers plus 1, so that the root is 1.
+ */
+#ifndef REGIONFS_FS_TREE_H
+#define REGIONFS_FS_TREE_H
+
+#include "fs.h"
+#include "tree.h"
+
+/**
+ * struct fs_tree - what a mount shows
+ * @tree:	the tree
+ * @lookups:	for each inode, how often the kernel knows it
+ * @stat:	fill in what the tree does not know, or knows wrong; may be NULL.
+ *		Returns for how long, in seconds, the attributes are good
+ * @forgotten:	the kernel dropped an inode; @gone: and does not know it any
+ *		more, else it looked it up again meanwhile
+ */
+struct fs_tree {
+	struct tree *tree;
+	_Atomic uint64_t *lookups;
+	double (*stat)(struct fs *fs, uint32_t number, struct stat *st);
+	void (*forgotten)(struct fs *fs, uint32_t number, bool gone);
+};
+
+static inline uint32_t fs_number(fuse_ino_t nodeid)
+{
+	return (uint32_t)(nodeid - FUSE_ROOT_ID);
+}
+
+static inline fuse_ino_t fs_nodeid(uint32_t number)
+{
+	return (fuse_ino_t)number + FUSE_ROOT_ID;
+}
+
+/* The tree is complete. 0 or -ENOMEM. */
+int fs_tree_start(struct fs_tree *fs_tree);
+void fs_tree_free(struct fs_tree *fs_tree);
+
+void fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void fs_forget(fuse_req_t req, fuse_ino_t nodeid, uint64_t count);
+void fs_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
+void fs_getattr(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi);
+void fs_readlink(fuse_req_t req, fuse_ino_t nodeid);
+void fs_opendir(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi);
+void fs_readdir(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset,
+		struct fuse_file_info *fi);
+void fs_readdirplus(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset,
+		    struct fuse_file_info *fi);
+
+#define FS_TREE_HANDLERS                                                       \
+	.lookup = fs_lookup, .forget = fs_forget, .forget_multi = fs_forget_multi,     \
+	.getattr = fs_getattr, .readlink = fs_readlink, .opendir = fs_opendir,         \
+	.readdir = fs_readdir, .readdirplus = fs_readdirplus
+
+#endif /* REGIONFS_FS_TREE_H */

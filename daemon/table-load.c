@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: GPL-2.0
+/* From the text of a table to open backings and a tree of files. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <search.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tablefs.h"
+
+/* --- the text --- */
+
+static void report(void *ctx, unsigned int line, const char *message)
+{
+	const struct tablefs *tablefs = ctx;
+
+	fs_error("%s:%u: %s", tablefs->fs->source, line, message);
+}
+
+static char *read_all(int fd, size_t *len)
+{
+	size_t room = 65536;
+	char *text = malloc(room);
+	ssize_t n = 1;
+
+	for (*len = 0; text && n; *len += (size_t)n) {
+		if (*len == room) {
+			char *bigger = realloc(text, room *= 2);
+
+			if (!bigger)
+				break;
+			text = bigger;
+		}
+		n = read(fd, text + *len, room - *len);
+		if (n < 0)
+			break;
+	}
+	if (text && !n)
+		return text;
+	free(text);
+	return NULL;
+}
+
+static int parse(struct tablefs *tablefs)
+{
+	const char *path = tablefs->fs->source;
+	int fd = open(path, O_RDONLY | O_CLOEXEC), ret = -1;
+	char *text = NULL;
+	size_t len;
+
+	if (fd >= 0)
+		text = read_all(fd, &len);
+	if (!text) {
+		fs_error("%s: %s", path, strerror(errno));
+	} else {
+		ret = table_parse(&tablefs->table, text, len, report, tablefs);
+		if (ret == -ENOMEM)
+			fs_error("%s: out of memory", path);
+	}
+	free(text);
+	if (fd >= 0)
+		close(fd);
+	return ret ? FS_FAILED : FS_OK;
+}
+
+/* --- backings --- */
+
+static int compare_backings(const void *a, const void *b)
+{
+	const struct table_backing *x = a, *y = b;
+
+	if (x->writable != y->writable)
+		return x->writable - y->writable;
+	return strcmp(x->path, y->path);
+}
+
+/* A message for the line, unless it is fine. */
+static bool is_regular(struct tablefs *tablefs, const struct table_region *region, int fd)
+{
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		fs_error("%s:%u: backing '%s': %s", tablefs->fs->source, region->line,
+			 region->backing, strerror(errno));
+		return false;
+	}
+	if (S_ISREG(st.st_mode))
+		return true;
+	fs_error("%s:%u: backing '%s' is %s", tablefs->fs->source, region->line, region->backing,
+		 S_ISDIR(st.st_mode) ? "a directory" : "not a regular file");
+	return false;
+}
+
+/* NULL after a message. A backing that cannot be opened is kept, to be complained of once. */
+static struct table_backing *get_backing(struct tablefs *tablefs, int dir,
+					 const struct table_region *region)
+{
+	struct table_backing key = { .path = region->backing, .writable = region->writable };
+	struct table_backing **found = tfind(&key, &tablefs->backings, compare_backings), *new;
+	int flags = region->writable ? O_RDWR : O_RDONLY;
+
+	if (found)
+		return *found;
+	new = calloc(1, sizeof(*new));
+	if (!new) {
+		fs_error("%s: out of memory", tablefs->fs->source);
+		return NULL;
+	}
+	*new = key;
+	/* A FIFO must not keep us waiting. */
+	new->fd = openat(dir, region->backing, flags | O_CLOEXEC | O_NONBLOCK);
+	if (!is_regular(tablefs, region, new->fd)) {
+		if (new->fd >= 0)
+			close(new->fd);
+		new->fd = -1;
+	}
+	if (!tsearch(new, &tablefs->backings, compare_backings)) {
+		fs_error("%s: out of memory", tablefs->fs->source);
+		free(new);
+		return NULL;
+	}
+	return new;
+}
+
+static void watch(struct table_node *node, struct table_backing *backing)
+{
+	struct stat st;
+
+	for (size_t i = 0; i < node->nr_watched; i++)
+		if (node->watched[i].backing == backing)
+			return;
+	node->watched[node->nr_watched].backing = backing;
+	if (fstat(backing->fd, &st) == 0)
+		node->watched[node->nr_watched].mtime = st.st_mtim;
+	node->nr_watched++;
+}
+
+static bool load_node(struct tablefs *tablefs, struct table_node *node, int dir)
+{
+	const struct table_file *file = node->file;
+	size_t nr = file->nr_regions ? file->nr_regions : 1;
+	bool ok = true;
+
+	node->backings = calloc(nr, sizeof(struct table_backing *));
+	node->watched = calloc(nr, sizeof(*node->watched));
+	if (!node->backings || !node->watched) {
+		fs_error("%s: out of memory", tablefs->fs->source);
+		return false;
+	}
+	for (size_t i = 0; i < file->nr_regions; i++) {
+		node->backings[i] = get_backing(tablefs, dir, &file->regions[i]);
+		if (node->backings[i] && node->backings[i]->fd >= 0)
+			watch(node, node->backings[i]);
+		else
+			ok = false;
+	}
+	return ok;
+}
+
+/* --- the tree --- */
+
+static struct timespec latest_change(const struct table_node *node, struct timespec at_least)
+{
+	for (size_t i = 0; i < node->nr_watched; i++) {
+		const struct timespec *mtime = &node->watched[i].mtime;
+
+		if (mtime->tv_sec > at_least.tv_sec ||
+		    (mtime->tv_sec == at_least.tv_sec && mtime->tv_nsec > at_least.tv_nsec))
+			at_least = *mtime;
+	}
+	return at_least;
+}
+
+static int add_to_tree(struct tablefs *tablefs, size_t number)
+{
+	struct table_node *node = &tablefs->nodes[number];
+	const struct tree_inode inode = { .mode = S_IFREG, .data = number };
+	int64_t ret = tree_add(&tablefs->tree, node->file->name, &inode);
+
+	return ret < 0 ? (int)ret : 0;
+}
+
+static void init_node(struct table_node *node, const struct table_file *file)
+{
+	*node = (struct table_node){
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.file = file,
+		.size = file->size,
+		.trim = UINT64_MAX,
+		.mode = S_IFREG | (file->writable ? 0644 : 0444),
+		.uid = getuid(),
+		.gid = getgid(),
+		.gaps = -1,
+	};
+}
+
+static int make_nodes(struct tablefs *tablefs, int dir, struct timespec now)
+{
+	bool ok = true;
+
+	tablefs->nodes = calloc(tablefs->table.nr_files + 1, sizeof(*tablefs->nodes));
+	if (!tablefs->nodes)
+		return -ENOMEM;
+	for (size_t i = 0; i < tablefs->table.nr_files; i++) {
+		struct table_node *node = &tablefs->nodes[i];
+		int err;
+
+		init_node(node, &tablefs->table.files[i]);
+		ok &= load_node(tablefs, node, dir);
+		node->mtime = latest_change(node, now);
+		node->atime = node->mtime;
+		node->ctime = node->mtime;
+		err = add_to_tree(tablefs, i);
+		if (err)
+			return err;
+	}
+	return ok ? 0 : -EINVAL;
+}
+
+static int make_tree(struct tablefs *tablefs, int dir)
+{
+	struct stat st = { 0 };
+	struct tree_inode root;
+	int err;
+
+	/* Without backings of its own, a file is as old as the table. */
+	stat(tablefs->fs->source, &st);
+	root = (struct tree_inode){
+		.mode = S_IFDIR | 0755,
+		.uid = getuid(),
+		.gid = getgid(),
+		.mtime = st.st_mtim.tv_sec,
+		.mtime_ns = (uint32_t)st.st_mtim.tv_nsec,
+	};
+	err = tree_init(&tablefs->tree, &root);
+	if (!err)
+		err = make_nodes(tablefs, dir, st.st_mtim);
+	if (!err)
+		tree_done(&tablefs->tree);
+	if (err && err != -EINVAL)
+		fs_error("%s: %s", tablefs->fs->source, strerror(-err));
+	return err ? FS_FAILED : FS_OK;
+}
+
+/* Backings are relative to the table. */
+static int open_table_dir(const char *path)
+{
+	char *copy = strdup(path);
+	int dir = copy ? open(dirname(copy), O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	free(copy);
+	return dir;
+}
+
+static int open_gap_dir(void)
+{
+	const char *dir = getenv("TMPDIR");
+
+	return open(dir && dir[0] ? dir : "/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+int table_load(struct tablefs *tablefs)
+{
+	int ret = parse(tablefs), dir;
+
+	/* Mistakes in the text are no reason not to tell of others. */
+	dir = open_table_dir(tablefs->fs->source);
+	tablefs->gap_dir = open_gap_dir();
+	if (dir >= 0 && make_tree(tablefs, dir))
+		ret = FS_FAILED;
+	if (!ret && (dir < 0 || tablefs->gap_dir < 0)) {
+		fs_error("%s: %s", dir < 0 ? tablefs->fs->source : "TMPDIR", strerror(errno));
+		ret = FS_FAILED;
+	}
+	if (dir >= 0)
+		close(dir);
+	return ret;
+}
+
+static void free_backing(void *arg)
+{
+	struct table_backing *backing = arg;
+
+	if (backing->fd >= 0)
+		close(backing->fd);
+	free(backing);
+}
+
+void table_unload(struct tablefs *tablefs)
+{
+	for (size_t i = 0; tablefs->nodes && i < tablefs->table.nr_files; i++) {
+		struct table_node *node = &tablefs->nodes[i];
+
+		free(node->backings);
+		free(node->watched);
+		if (node->file && node->gaps >= 0)
+			close(node->gaps);
+	}
+	free(tablefs->nodes);
+	tdestroy(tablefs->backings, free_backing);
+	tree_free(&tablefs->tree);
+	table_free(&tablefs->table);
+	if (tablefs->gap_dir >= 0)
+		close(tablefs->gap_dir);
+}

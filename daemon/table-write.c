@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The handlers that change files of a table. Bytes bound for writing are
+ * written to their backing, bytes in gaps to a file of our own, and bytes
+ * bound for reading only not at all.
+ *
+ * The kernel lets one of WRITE, SETATTR of the size and FALLOCATE at a time
+ * at an inode; table_node.lock is for those that only look.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <linux/falloc.h>
+
+#include "tablefs.h"
+
+/* --- write --- */
+
+/* What write_gap() gets */
+struct gap_writer {
+	struct tablefs *tablefs;
+	struct table_node *node;
+	bool from_cache;
+};
+
+/*
+ * A page that comes from the page cache may have bytes that nobody wrote. As
+ * long as these are what the region has there is nothing to refuse.
+ */
+static bool is_unchanged(const struct gap_writer *writer, uint64_t nodeid, uint64_t offset,
+			 const char *data, size_t size)
+{
+	char now[4096];
+
+	while (size) {
+		size_t part = size < sizeof(now) ? size : sizeof(now);
+		ssize_t n = fuse_regions_read(writer->tablefs->fs->conn, nodeid, now, part,
+					      (off_t)offset, UINT64_MAX, NULL, NULL);
+
+		if (n <= 0 || memcmp(now, data, (size_t)n) != 0)
+			return false;
+		data += n;
+		offset += (uint64_t)n;
+		size -= (size_t)n;
+	}
+	return true;
+}
+
+static ssize_t write_gap(void *ctx, uint64_t nodeid, uint64_t offset, const void *data, size_t size,
+			 unsigned int flags)
+{
+	const struct gap_writer *writer = ctx;
+	ssize_t n;
+	int fd;
+
+	if (flags & FUSE_REGION_READ) {
+		if (writer->from_cache && is_unchanged(writer, nodeid, offset, data, size))
+			return (ssize_t)size;
+		return -EROFS;
+	}
+	fd = table_gaps(writer->tablefs, writer->node);
+	if (fd < 0)
+		return fd;
+	n = pwrite(fd, data, size, (off_t)offset);
+	return n < 0 ? -errno : n;
+}
+
+void tablefs_write_buf(fuse_req_t req, fuse_ino_t nodeid, struct fuse_bufvec *in, off_t offset,
+		       struct fuse_file_info *fi)
+{
+	struct tablefs *tablefs = tablefs_of(req);
+	struct table_node *node = table_node(tablefs, nodeid);
+	struct gap_writer writer = { tablefs, node, fi->writepage };
+	ssize_t n;
+
+	fs_count(&tablefs->fs->counts.write_requests, 1);
+	n = fuse_regions_write_buf(tablefs->fs->conn, nodeid, in, offset, write_gap, &writer);
+	if (n < 0) {
+		fuse_reply_err(req, (int)-n);
+		return;
+	}
+	pthread_mutex_lock(&node->lock);
+	if (n && (uint64_t)offset + (uint64_t)n > node->size)
+		node->size = (uint64_t)offset + (uint64_t)n;
+	table_touch(node);
+	pthread_mutex_unlock(&node->lock);
+	fuse_reply_write(req, (size_t)n);
+}
+
+void tablefs_fsync(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct fuse_file_info *fi)
+{
+	(void)fi;
+	/* Gaps are gone with this process whatever we do. */
+	fuse_reply_err(req, -fuse_regions_fsync(tablefs_of(req)->fs->conn, nodeid, datasync));
+}
+
+/* --- setattr --- */
+
+static int truncate_whole(struct table_node *node, uint64_t size)
+{
+	const struct table_region *region = &node->file->regions[0];
+
+	if (size > (uint64_t)INT64_MAX - region->backing_offset)
+		return -EFBIG;
+	return ftruncate(node->backings[0]->fd, (off_t)(size + region->backing_offset)) < 0 ? -errno
+											    : 0;
+}
+
+/* The bytes past @size must be gone, lest they show again when the file grows. */
+static int truncate_gaps(struct table_node *node, uint64_t size)
+{
+	struct stat st;
+
+	if (node->gaps < 0)
+		return 0;
+	if (fstat(node->gaps, &st) < 0)
+		return -errno;
+	if ((uint64_t)st.st_size <= size)
+		return 0;
+	return ftruncate(node->gaps, (off_t)size) < 0 ? -errno : 0;
+}
+
+static int truncate_node(struct tablefs *tablefs, struct table_node *node, fuse_ino_t nodeid,
+			 uint64_t size)
+{
+	int err = 0;
+
+	if (!node->file->writable)
+		return -EROFS;
+	if (node->file->whole) {
+		err = truncate_whole(node, size);
+	} else {
+		/* Without holding our lock: it may wait for reads, which take it. */
+		err = fuse_regions_truncate(tablefs->fs->conn, nodeid, size);
+		if (!err)
+			err = truncate_gaps(node, size);
+	}
+	if (err)
+		return err;
+	pthread_mutex_lock(&node->lock);
+	node->size = size;
+	if (size < node->trim)
+		node->trim = size;
+	table_touch(node);
+	pthread_mutex_unlock(&node->lock);
+	return 0;
+}
+
+static void set_times(struct table_node *node, const struct stat *attr, int to_set)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	/* What the kernel wrote before must not show as a change after. */
+	table_look_at_backings(node);
+	if (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW))
+		node->atime = to_set & FUSE_SET_ATTR_ATIME_NOW ? now : attr->st_atim;
+	if (to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)) {
+		node->mtime = to_set & FUSE_SET_ATTR_MTIME_NOW ? now : attr->st_mtim;
+		node->mtime_set = true;
+	}
+	node->ctime = to_set & FUSE_SET_ATTR_CTIME ? attr->st_ctim : now;
+}
+
+static void set_attributes(struct table_node *node, const struct stat *attr, int to_set)
+{
+	pthread_mutex_lock(&node->lock);
+	if (to_set & FUSE_SET_ATTR_MODE)
+		node->mode = S_IFREG | (attr->st_mode & 07777);
+	if (to_set & FUSE_SET_ATTR_UID)
+		node->uid = attr->st_uid;
+	if (to_set & FUSE_SET_ATTR_GID)
+		node->gid = attr->st_gid;
+	set_times(node, attr, to_set);
+	pthread_mutex_unlock(&node->lock);
+}
+
+void tablefs_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int to_set,
+		     struct fuse_file_info *fi)
+{
+	struct tablefs *tablefs = tablefs_of(req);
+	struct table_node *node = table_node(tablefs, nodeid);
+	struct stat st = { .st_ino = nodeid, .st_nlink = 1, .st_blksize = 4096 };
+	double timeout;
+	int err = 0;
+
+	(void)fi;
+	if (!node) {
+		fuse_reply_err(req, EPERM); /* directories are as they are */
+		return;
+	}
+	if (to_set & FUSE_SET_ATTR_SIZE)
+		err = truncate_node(tablefs, node, nodeid, (uint64_t)attr->st_size);
+	if (err) {
+		fuse_reply_err(req, -err);
+		return;
+	}
+	if (to_set & ~FUSE_SET_ATTR_SIZE)
+		set_attributes(node, attr, to_set);
+	timeout = table_node_stat(tablefs, node, &st);
+	fuse_reply_attr(req, &st, timeout);
+}
+
+/* --- fallocate --- */
+
+/* Do it to one run of bytes. 0 or a negative errno. */
+static int fallocate_extent(struct tablefs *tablefs, struct table_node *node, int mode,
+			    const struct fuse_regions_extent *extent)
+{
+	off_t offset = (off_t)(extent->flags ? extent->backing_offset : extent->offset);
+	bool zero = mode & FALLOC_FL_PUNCH_HOLE;
+	int fd;
+
+	if (extent->flags && !(extent->flags & FUSE_REGION_WRITE))
+		return zero ? -EROFS : 0; /* what is there need not be allocated */
+	if (!extent->flags && zero && node->gaps < 0)
+		return 0; /* zeroes already */
+	fd = -1;
+	for (size_t i = 0; extent->flags && i < node->nr_watched && fd < 0; i++)
+		if (node->watched[i].backing->id == (int)extent->backing)
+			fd = node->watched[i].backing->fd;
+	if (!extent->flags)
+		fd = table_gaps(tablefs, node);
+	if (fd < 0)
+		return extent->flags ? -EIO : fd;
+	return fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, offset, (off_t)extent->length) < 0 ? -errno
+											    : 0;
+}
+
+/* @check: only find out whether a region is in the way. */
+static int fallocate_range(struct tablefs *tablefs, struct table_node *node, fuse_ino_t nodeid,
+			   int mode, uint64_t offset, uint64_t length, bool check)
+{
+	uint64_t end = offset + length;
+	int err = 0;
+
+	while (offset < end && !err) {
+		struct fuse_regions_extent extent;
+
+		err = fuse_regions_find(tablefs->fs->conn, nodeid, offset, &extent);
+		if (err)
+			break;
+		if (extent.length > end - offset)
+			extent.length = end - offset;
+		if (!check)
+			err = fallocate_extent(tablefs, node, mode, &extent);
+		else if (extent.flags && !(extent.flags & FUSE_REGION_WRITE))
+			err = -EROFS;
+		offset += extent.length;
+	}
+	return err;
+}
+
+static int fallocate_whole(struct table_node *node, int mode, off_t offset, off_t length)
+{
+	off_t shift = (off_t)node->file->regions[0].backing_offset;
+
+	return fallocate(node->backings[0]->fd, mode, offset + shift, length) < 0 ? -errno : 0;
+}
+
+static int do_fallocate(struct tablefs *tablefs, struct table_node *node, fuse_ino_t nodeid,
+			int mode, off_t offset, off_t length)
+{
+	bool zero = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
+	int err;
+
+	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+		return -EOPNOTSUPP;
+	if (!node->file->writable)
+		return -EROFS;
+	if (node->file->whole)
+		return fallocate_whole(node, mode, offset, length);
+	/* More file systems can punch holes than zero ranges, and it reads the same. */
+	err = zero ? fallocate_range(tablefs, node, nodeid, 0, (uint64_t)offset, (uint64_t)length,
+				     true)
+		   : 0;
+	if (!err)
+		err = fallocate_range(tablefs, node, nodeid, zero ? FALLOC_FL_PUNCH_HOLE : 0,
+				      (uint64_t)offset, (uint64_t)length, false);
+	return err;
+}
+
+void tablefs_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off_t length,
+		       struct fuse_file_info *fi)
+{
+	struct tablefs *tablefs = tablefs_of(req);
+	struct table_node *node = table_node(tablefs, nodeid);
+	int err = do_fallocate(tablefs, node, nodeid, mode, offset, length);
+
+	(void)fi;
+	if (!err) {
+		pthread_mutex_lock(&node->lock);
+		if (!(mode & FALLOC_FL_KEEP_SIZE) && (uint64_t)(offset + length) > node->size)
+			node->size = (uint64_t)(offset + length);
+		table_touch(node);
+		pthread_mutex_unlock(&node->lock);
+	}
+	fuse_reply_err(req, -err);
+}
