@@ -133,6 +133,8 @@ in_root() {
 		mount -t proc proc "$root/proc"
 		mount --rbind /sys "$root/sys"
 		mount --rbind /dev "$root/dev"
+		# Process ids start anew here, and make names its files in /tmp after its own.
+		mount -t tmpfs tmp "$root/tmp"
 		mkdir -p "$root$repo" "$root$build"
 		mount --bind "$repo" "$root$repo"
 		mount --bind "$build" "$root$build"
