@@ -28,8 +28,7 @@ unpack_debug_source() {
 	package=linux-source-$version
 	rm -rf "$DEBUG_TREE"
 	mkdir -p "$DEBUG_TREE/deb"
-	in_root sh -euc 'cd "$1" && apt-get -o APT::Sandbox::User=root download "$2/$3"' \
-		sh "$DEBUG_TREE/deb" "$package" "$ROOT_SUITE"
+	root_download "$DEBUG_TREE/deb" "$package/$ROOT_SUITE"
 	dpkg-deb -x "$DEBUG_TREE"/deb/*.deb "$DEBUG_TREE/deb"
 	mkdir "$DEBUG_TREE/linux"
 	tar -xJf "$DEBUG_TREE/deb/usr/src/$package.tar.xz" -C "$DEBUG_TREE/linux" --strip-components=1

@@ -41,8 +41,7 @@ make_demo_archive() {
 	say "fetching $DEMO_PACKAGE, whose contents make a handy archive…"
 	rm -rf "$BUILD/demo/deb"
 	mkdir -p "$BUILD/demo/deb"
-	logged demo-archive in_root sh -euc 'cd "$1" && apt-get -o APT::Sandbox::User=root download "$2"' \
-		sh "$BUILD/demo/deb" "$DEMO_PACKAGE"
+	logged demo-archive root_download "$BUILD/demo/deb" "$DEMO_PACKAGE"
 	dpkg-deb --fsys-tarfile "$BUILD"/demo/deb/*.deb >"$1.tmp"
 	mv "$1.tmp" "$1"
 	rm -rf "$BUILD/demo/deb"

@@ -65,11 +65,12 @@ unpack_kernel() {
 	local suite=$1 dir=$2 tmp=$2/tmp packages deb release
 	rm -rf "$tmp"
 	mkdir -p "$tmp/tree"
+	in_root apt-get update
 	packages=$(kernel_packages "$suite")
 	[ -n "$packages" ] || { echo "no kernel packages in $suite"; return 1; }
 	echo "$packages"
 	# shellcheck disable=SC2086 # one argument for each package
-	in_root sh -euc 'cd "$1"; shift; apt-get -o APT::Sandbox::User=root download "$@"' sh "$tmp" $packages
+	root_download "$tmp" $packages
 	for deb in "$tmp"/*.deb; do
 		dpkg-deb -x "$deb" "$tmp/tree"
 	done

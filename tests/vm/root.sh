@@ -141,3 +141,14 @@ in_root() {
 		exec chroot "$root" "$@"
 		' in_root "$ROOT" "$REPO" "$BUILD" "$@"
 }
+
+# root_download DIRECTORY PACKAGE…: fetch packages as the root's suites have them.  Should the mirror
+# have moved on since the root's package lists were made, fetch those again first.
+root_download() {
+	in_root sh -euc '
+		cd "$1"
+		shift
+		get() { apt-get -o APT::Sandbox::User=root download "$@"; }
+		get "$@" || { apt-get update && get "$@"; }
+		' sh "$@"
+}
