@@ -7,49 +7,84 @@
 #include <linux/slab.h>
 #include <linux/uio.h>
 
-#include "regions.h"
+#include "rw.h"
 
 /**
  * struct fr_aio - an I/O under way
  * @iocb:	the backing's
  * @orig:	the caller's; its file keeps the fr_inode and the fr_conn alive
- * @conn:	whose srcu is held until completion
+ * @fi:		the inode; its fr_conn's srcu is held until completion
  * @idx:	for srcu_up_read()
+ * @write:	which way
+ * @res:	result, while @work is queued
+ * @work:	completes a write that has pages to drop, which may sleep
  */
 struct fr_aio {
 	struct kiocb iocb;
 	struct kiocb *orig;
-	struct fr_conn *conn;
+	struct fr_inode *fi;
 	int idx;
+	bool write;
+	long res;
+	struct work_struct work;
 };
 
 static struct kmem_cache *fr_aio_cache;
 
 static void fr_aio_free(struct fr_aio *aio)
 {
-	srcu_up_read(&aio->conn->srcu, aio->idx);
+	srcu_up_read(&aio->fi->conn->srcu, aio->idx);
 	kmem_cache_free(fr_aio_cache, aio);
 }
 
-/* Any context. iocb->ki_pos is the backing's: only the count is of use. */
-static void fr_aio_complete(struct kiocb *iocb, long res)
+static void fr_aio_finish(struct fr_aio *aio, long res)
 {
-	struct fr_aio *aio = container_of(iocb, struct fr_aio, iocb);
+	struct file *file = aio->iocb.ki_filp;
 	struct kiocb *orig = aio->orig;
 
+	if (aio->write && res > 0) {
+		fsnotify_modify(file);
+		fr_write_done(aio->fi, orig->ki_pos, res);
+	} else if (res >= 0) {
+		fsnotify_access(file);
+	}
 	fr_aio_free(aio);
 	if (res > 0)
 		orig->ki_pos += res;
 	orig->ki_complete(orig, res);
 }
 
+static void fr_aio_work(struct work_struct *work)
+{
+	struct fr_aio *aio = container_of(work, struct fr_aio, work);
+
+	fr_aio_finish(aio, aio->res);
+}
+
+/* Any context. iocb->ki_pos is the backing's: only the count is of use. */
+static void fr_aio_complete(struct kiocb *iocb, long res)
+{
+	struct fr_aio *aio = container_of(iocb, struct fr_aio, iocb);
+
+	if (aio->write) {
+		kiocb_end_write(iocb);
+		if (res > 0 && aio->fi->inode->i_mapping->nrpages) {
+			aio->res = res;
+			queue_work(fr_wq, &aio->work);
+			return;
+		}
+	}
+	fr_aio_finish(aio, res);
+}
+
 /*
- * The caller holds srcu, and knows that the read lies inside @region.
- * -EIOCBQUEUED: under way. Anything else: done, or not begun; nothing of it
- * has been told to the caller's iocb.
+ * The caller holds srcu, and knows that the I/O lies inside @region, which
+ * allows @access. -EIOCBQUEUED: under way. Anything else: done, or not begun;
+ * nothing of it has been told to the caller's iocb.
  */
-ssize_t fr_aio_read(struct fr_inode *fi, struct kiocb *iocb,
-		    struct iov_iter *to, const struct fr_region *region)
+ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
+		     struct iov_iter *iter, const struct fr_region *region,
+		     unsigned int access)
 {
 	struct fr_backing *backing = fr_region_backing(region);
 	struct file *file = backing->file;
@@ -64,19 +99,30 @@ ssize_t fr_aio_read(struct fr_inode *fi, struct kiocb *iocb,
 	if (!aio)
 		return -ENOMEM;
 	aio->orig = iocb;
-	aio->conn = fi->conn;
+	aio->fi = fi;
+	aio->write = access == FR_WRITE;
+	INIT_WORK(&aio->work, fr_aio_work);
 	aio->idx = srcu_down_read(&fi->conn->srcu);
-	init_sync_kiocb(&aio->iocb, file);
-	aio->iocb.ki_flags &= ~IOCB_APPEND;
-	aio->iocb.ki_flags |= IOCB_DIRECT | (iocb->ki_flags & IOCB_NOWAIT);
-	aio->iocb.ki_ioprio = iocb->ki_ioprio;
-	aio->iocb.ki_pos = fr_region_backing_pos(region, iocb->ki_pos);
-	aio->iocb.ki_complete = fr_aio_complete;
+	aio->iocb = (struct kiocb) {
+		.ki_filp = file,
+		.ki_pos = fr_region_backing_pos(region, iocb->ki_pos),
+		.ki_flags = backing->iocb_flags | IOCB_DIRECT |
+			    (iocb->ki_flags & FR_IOCB_FLAGS),
+		.ki_ioprio = iocb->ki_ioprio,
+		.ki_complete = fr_aio_complete,
+	};
 
 	old = override_creds(backing->cred);
-	to->nofault = true;	/* see regions.h */
-	ret = vfs_iocb_iter_read(file, &aio->iocb, to);
-	to->nofault = false;
+	iter->nofault = true;	/* see regions.h */
+	if (aio->write) {
+		kiocb_start_write(&aio->iocb);
+		ret = file->f_op->write_iter(&aio->iocb, iter);
+		if (ret != -EIOCBQUEUED)
+			kiocb_end_write(&aio->iocb);
+	} else {
+		ret = file->f_op->read_iter(&aio->iocb, iter);
+	}
+	iter->nofault = false;
 	revert_creds(old);
 	if (ret != -EIOCBQUEUED)
 		fr_aio_free(aio);

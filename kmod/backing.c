@@ -57,6 +57,19 @@ static int fr_backing_check(struct fr_conn *conn, struct file *file)
 	return 0;
 }
 
+/* May the server, as it is now, do I/O on the file at all? LSM's answer. */
+static int fr_backing_permission(struct file *file)
+{
+	loff_t pos = 0;
+	int err = 0;
+
+	if (file->f_mode & FMODE_CAN_READ)
+		err = rw_verify_area(READ, file, &pos, 1);
+	if (!err && (file->f_mode & FMODE_CAN_WRITE))
+		err = rw_verify_area(WRITE, file, &pos, 1);
+	return err;
+}
+
 /* Store @backing under a new id, counted against the limit. */
 static int fr_backing_store(struct fr_conn *conn, struct fr_backing *backing)
 {
@@ -90,7 +103,7 @@ int fr_backing_open(struct fr_conn *conn, int fd)
 	file = fget(fd);	/* not fget_raw(): an O_PATH file does no I/O */
 	if (!file)
 		return -EBADF;
-	err = fr_backing_check(conn, file);
+	err = fr_backing_check(conn, file) ?: fr_backing_permission(file);
 	if (err)
 		goto err_fput;
 
@@ -100,6 +113,7 @@ int fr_backing_open(struct fr_conn *conn, int fd)
 		goto err_fput;
 	refcount_set(&backing->count, 1);
 	backing->file = file;
+	backing->iocb_flags = iocb_flags(file) & ~(IOCB_APPEND | IOCB_DIRECT);
 	backing->cred = get_current_cred();
 	atomic_long_inc(&fr_live_backings);
 

@@ -143,6 +143,7 @@ static int fr_bind_inode(struct fr_inode *fi, const struct fr_op *ops, u32 count
 		goto out;
 	}
 	fr_cache_take_over(fi);
+	fr_attr_take_over(fi);
 	fr_txn_commit(&txn);
 	fr_bind_retire(fi, &txn, retired);
 
@@ -154,6 +155,37 @@ static int fr_bind_inode(struct fr_inode *fi, const struct fr_op *ops, u32 count
 out:
 	mutex_unlock(&fi->map_lock);
 	return err;
+}
+
+/*
+ * The file has been truncated to @size: regions end there, so that a file
+ * that grows again shows zeroes. A whole-file region has been truncated with
+ * its backing.
+ */
+void fr_bind_trim(struct fr_inode *fi, u64 size)
+{
+	const struct fr_region *tail;
+	u64 end = FR_LAST_MAX + 1;
+	struct fr_piece piece;
+	struct fr_txn txn;
+
+	mutex_lock(&fi->map_lock);
+	tail = fr_map_whole_tail(fi->map.root);
+	if (tail)
+		end = tail->start;
+	if (size >= end)
+		goto out;
+	fr_map_find(fi->map.root, size, &piece);
+	if (!piece.region && piece.last >= end - 1)
+		goto out;
+	fi->map.ops = &fr_node_nofail_ops;
+	fr_txn_begin(&txn, &fi->map);
+	WARN_ON_ONCE(fr_txn_unbind(&txn, size, end - 1));
+	fr_txn_commit(&txn);
+	fi->map.ops = &fr_node_ops;
+	fr_bind_retire(fi, &txn, NULL);
+out:
+	mutex_unlock(&fi->map_lock);
 }
 
 /* May this inode have regions at all? */

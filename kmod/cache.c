@@ -9,9 +9,11 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/uio.h>
+#include <linux/writeback.h>
 
 #include "cut.h"
-#include "regions.h"
+#include "fuse.h"
+#include "io.h"
 
 static const struct address_space_operations *fr_orig_aops __read_mostly;
 static struct address_space_operations fr_aops;
@@ -55,8 +57,9 @@ static int fr_read_folio(struct file *file, struct folio *folio)
 	return err;
 }
 
-/* No byte of the folio takes the server to read. */
-static bool fr_folio_bound(struct fr_inode *fi, struct folio *folio)
+/* No byte of the folio takes the server to read, or write. */
+static bool fr_folio_bound(struct fr_inode *fi, struct folio *folio,
+			   unsigned int access)
 {
 	u64 last = folio_pos(folio) + folio_size(folio) - 1;
 	const struct fr_node *root;
@@ -72,7 +75,7 @@ static bool fr_folio_bound(struct fr_inode *fi, struct folio *folio)
 	if (folio_pos(folio) < eof) {
 		last = min(last, eof - 1);
 		fr_cut_begin(&cut, root, folio_pos(folio),
-			     last - folio_pos(folio) + 1, FR_READ);
+			     last - folio_pos(folio) + 1, access);
 		while (bound && fr_cut_next(&cut, &piece))
 			bound = piece.region;
 	}
@@ -94,10 +97,92 @@ static void fr_readahead(struct readahead_control *rac)
 		return;
 	}
 	while ((folio = readahead_folio(rac))) {
-		if (fr_folio_bound(fi, folio))
+		if (fr_folio_bound(fi, folio, FR_READ))
 			fr_folio_fill(fi, rac->file, folio);
 		folio_unlock(folio);
 	}
+}
+
+/* Write a folio whose bytes are all bound. Locked on entry, not on return. */
+static int fr_folio_write(struct fr_inode *fi, struct folio *folio, size_t len)
+{
+	struct address_space *mapping = folio->mapping;
+	struct kiocb iocb = { .ki_pos = folio_pos(folio) };
+	struct iov_iter it;
+	struct bio_vec bv;
+	struct fr_io io = {
+		.fi = fi, .iocb = &iocb, .iter = &it, .pos = iocb.ki_pos,
+		.want = len, .access = FR_WRITE, .bound = true,
+	};
+	ssize_t ret;
+
+	bvec_set_folio(&bv, folio, len, 0);
+	iov_iter_bvec(&it, ITER_SOURCE, &bv, 1, len);
+	folio_start_writeback(folio);
+	folio_unlock(folio);
+	ret = fr_io_run(&io);
+	WRITE_ONCE(fi->written, true);
+	fr_fuse_attr_changed(fi->inode);
+	if (ret == -ESTALE || (ret >= 0 && ret < len && io.err == -ESTALE)) {
+		/* A byte of it was unbound just now: the server's turn */
+		filemap_dirty_folio(mapping, folio);
+		ret = 0;
+	} else if (ret >= 0) {
+		ret = ret < len ? -EIO : 0;
+	}
+	folio_end_writeback(folio);
+	return ret;
+}
+
+/* Write back what is bound, and leave the rest for FUSE's own writepages. */
+static int fr_writepages_bound(struct fr_inode *fi,
+			       struct address_space *mapping,
+			       struct writeback_control *wbc, bool *more)
+{
+	struct folio *folio = NULL;
+	u64 size;
+	int err = 0;
+
+	while ((folio = writeback_iter(mapping, wbc, folio, &err))) {
+		size = i_size_read(mapping->host);
+		if (folio_pos(folio) >= size) {
+			folio_unlock(folio);	/* truncated meanwhile */
+			continue;
+		}
+		if (!fr_folio_bound(fi, folio, FR_WRITE)) {
+			folio_redirty_for_writepage(wbc, folio);
+			folio_unlock(folio);
+			*more = true;
+			continue;
+		}
+		err = fr_folio_write(fi, folio, min_t(u64, folio_size(folio),
+						      size - folio_pos(folio)));
+		if (err)
+			mapping_set_error(mapping, err);
+	}
+	return err;
+}
+
+/* Also called by the flusher, without any file: see fr_pending in main.c. */
+static int fr_writepages(struct address_space *mapping,
+			 struct writeback_control *wbc)
+{
+	struct fr_inode *fi;
+	bool more = true;
+	int err = 0;
+
+	atomic_inc(&fr_pending);
+	fi = fr_inode_find(mapping->host);
+	if (fi && fr_load_root(fi->map.root)) {
+		more = false;
+		err = fr_writepages_bound(fi, mapping, wbc, &more);
+	}
+	if (more)
+		err = fr_orig_aops->writepages(mapping, wbc) ?: err;
+	if (fi)
+		fr_inode_put(fi);
+	fr_pending_done();
+	return err;
 }
 
 /* Before the first region is published: from now on mappings see regions. */
@@ -114,6 +199,9 @@ void fr_cache_take_over(struct fr_inode *fi)
 		fr_aops = *fr_orig_aops;
 		fr_aops.read_folio = fr_read_folio;
 		fr_aops.readahead = fr_readahead;
+		fr_aops.writepages = fr_writepages;
+		/* Dirty as a whole: no state of iomap's on our folios */
+		fr_aops.dirty_folio = filemap_dirty_folio;
 	}
 	spin_unlock(&fr_aops_lock);
 	WRITE_ONCE(mapping->a_ops, &fr_aops);

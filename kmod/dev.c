@@ -37,7 +37,8 @@ static long fr_dev_attach(struct fuse_regions_attach __user *arg)
 		return -EPROTONOSUPPORT;
 	}
 	/* Say what there is first: once attached there is no way back */
-	a.features = FUSE_REGIONS_FEATURE_READ;
+	a.features = FUSE_REGIONS_FEATURE_READ | FUSE_REGIONS_FEATURE_WRITE |
+		     FUSE_REGIONS_FEATURE_MMAP;
 	a.max_backings = READ_ONCE(fr_max_backings);
 	a.max_regions = READ_ONCE(fr_max_regions);
 	a.max_records = READ_ONCE(fr_max_records);

@@ -47,6 +47,8 @@ void fr_file_ops_init(struct file_operations *fops)
 	fops->llseek = fr_llseek;
 	fops->read_iter = fr_read_iter;
 	fops->write_iter = fr_write_iter;
+	fops->mmap = fr_mmap;
+	fops->fsync = fr_fsync;
 	fops->splice_read = fr_splice_read;
 	fops->fadvise = fr_fadvise;
 	fops->release = fr_release;

@@ -194,6 +194,23 @@ void fr_fuse_attr_changed(struct inode *inode)
 		      STATX_MODE);
 }
 
+void fr_fuse_grow(struct inode *inode, loff_t size)
+{
+	void *fc = fr_fuse_sb_conn(inode->i_sb);
+	spinlock_t *lock = &FR_FIELD(inode, spinlock_t, fr_layout.inode_lock);
+
+	lockdep_assert_held_write(&inode->i_rwsem);
+
+	spin_lock(lock);
+	FR_FIELD(inode, u64, fr_layout.inode_attr_version) =
+		atomic64_inc_return(&FR_FIELD(fc, atomic64_t,
+					      fr_layout.conn_attr_version));
+	if (size > i_size_read(inode))
+		i_size_write(inode, size);
+	spin_unlock(lock);
+	fr_fuse_attr_changed(inode);
+}
+
 static void notrace fr_open_callback(unsigned long ip, unsigned long parent,
 				     struct ftrace_ops *ops,
 				     struct ftrace_regs *fregs)

@@ -40,7 +40,13 @@ void fr_fuse_iput(struct inode *inode);
 /* The inode has a file open in mainline's passthrough mode. */
 bool fr_fuse_in_passthrough(struct inode *inode);
 
-/* Let the next stat() ask the server for what a write changed. */
+/* Let the next stat() ask the server for what a write changed. Any context. */
 void fr_fuse_attr_changed(struct inode *inode);
+
+/*
+ * The file has at least @size bytes now. The inode lock is held. An answer of
+ * the server's that is under way, with the size from before, will not count.
+ */
+void fr_fuse_grow(struct inode *inode, loff_t size);
 
 #endif /* FR_FUSE_H */

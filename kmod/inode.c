@@ -67,6 +67,13 @@ static void fr_inode_end_work(struct work_struct *work)
 	fr_inode_end(container_of(work, struct fr_inode, free_work));
 }
 
+/* The inode is an ordinary FUSE inode from now on. Any context. */
+static void fr_inode_give_back(struct fr_inode *fi)
+{
+	fr_cache_give_back(fi);
+	fr_attr_give_back(fi);
+}
+
 /* Take it out of the table. The caller then owns the table's reference. */
 static bool fr_inode_unhash(struct fr_inode *fi)
 {
@@ -91,6 +98,7 @@ static struct fr_inode *fr_inode_new(struct inode *inode, struct fr_conn *conn)
 	fi->conn = conn;
 	fi->map.ops = &fr_node_ops;
 	mutex_init(&fi->map_lock);
+	mutex_init(&fi->sync_lock);
 	fi->inode = inode;
 	refcount_set(&fi->count, 2);	/* the table's, and the caller's */
 	spin_lock_init(&fi->drop_lock);
@@ -175,7 +183,7 @@ void fr_inode_file_closed(struct fr_inode *fi)
 	spin_unlock(&conn->lock);
 	if (!ours)
 		return;
-	fr_cache_give_back(fi);
+	fr_inode_give_back(fi);
 	cancel_work_sync(&fi->drop);
 	fr_inode_put(fi);
 }
@@ -194,7 +202,7 @@ void fr_inode_detach_all(struct fr_conn *conn)
 		 * An inode that is no longer in the table may be evicted at
 		 * any moment after the lock is dropped.
 		 */
-		fr_cache_give_back(fi);
+		fr_inode_give_back(fi);
 		list_add(&fi->entry, &gone);
 	}
 	spin_unlock(&conn->lock);
@@ -230,7 +238,7 @@ void fr_inode_evict(struct inode *inode)
 	if (!ours)
 		return;
 	/* The table's reference, now ours, goes in a place that may sleep */
-	fr_cache_give_back(fi);
+	fr_inode_give_back(fi);
 	atomic_inc(&fr_pending);
 	if ((current->flags & PF_KTHREAD) ||
 	    task_work_add(current, &fi->twork, TWA_RESUME))

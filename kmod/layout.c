@@ -24,6 +24,9 @@ static const struct fr_layout_field {
 } fr_layout_fields[] = {
 	{ "fuse_inode", "nodeid", sizeof(u64), &fr_layout.inode_nodeid },
 	{ "fuse_inode", "inval_mask", sizeof(u32), &fr_layout.inode_inval_mask },
+	{ "fuse_inode", "lock", sizeof(spinlock_t), &fr_layout.inode_lock },
+	{ "fuse_inode", "attr_version", sizeof(u64), &fr_layout.inode_attr_version },
+	{ "fuse_conn", "attr_version", sizeof(atomic64_t), &fr_layout.conn_attr_version },
 	{ "fuse_inode", "fb", sizeof(void *), &fr_layout.inode_fb, true },
 	{ "fuse_dev", "fc", sizeof(void *), &fr_layout.dev_fc, true },
 	{ "fuse_dev", "chan", sizeof(void *), &fr_layout.dev_chan, true },

@@ -12,6 +12,8 @@
 struct fr_layout {
 	int inode_nodeid;
 	int inode_inval_mask;
+	int inode_lock;
+	int inode_attr_version;
 	int inode_fb;		/* -1: built without FUSE_PASSTHROUGH */
 	int dev_fc;		/* -1: use dev_chan, chan_conn */
 	int dev_chan;
@@ -19,6 +21,7 @@ struct fr_layout {
 	int conn_connected;	/* -1: use conn_chan, chan_connected */
 	int conn_chan;
 	int chan_connected;
+	int conn_attr_version;
 	int conn_killsb;
 	int conn_mounts;
 	int mount_fc;

@@ -12,8 +12,9 @@
 struct workqueue_struct *fr_wq;
 
 /*
- * Ends of inodes and promotions of files that are still to run, in tasks of
- * other people's. They hold no reference to the module.
+ * What runs, or is still to run, in other people's tasks without a reference
+ * to the module: ends of inodes, promotions of files, inode operations and
+ * write-back of inodes that have been ours.
  */
 atomic_t fr_pending;
 
@@ -29,8 +30,9 @@ void fr_pending_done(void)
  */
 static void fr_drain(void)
 {
+	synchronize_rcu_tasks();	/* who is about to count itself, has */
 	wait_var_event(&fr_pending, !atomic_read(&fr_pending));
-	synchronize_rcu_tasks();
+	synchronize_rcu_tasks();	/* who has uncounted itself, is out */
 	destroy_workqueue(fr_wq);
 	rcu_barrier();
 }

@@ -36,6 +36,23 @@ gap:
 	piece->region = NULL;
 }
 
+const struct fr_region *fr_map_lookup(const struct fr_node *root, u64 pos)
+{
+	const struct fr_node *node = root;
+	const struct fr_region *r;
+
+	if (unlikely(!node))
+		return NULL;
+	while (node->level)
+		node = node->child[fr_inner_slot(node, pos)];
+	r = fr_leaf_find(node, pos);
+	if (unlikely(pos < r->start || pos > r->last))
+		return NULL;
+	if (unlikely(root->tail) && !fr_region_is_tail(r))
+		return NULL;
+	return r;
+}
+
 u64 fr_map_txn(const struct fr_node *root)
 {
 	return root ? root->txn : 0;

@@ -138,6 +138,13 @@ struct fr_piece {
 void fr_map_find(const struct fr_node *root, u64 pos, struct fr_piece *piece);
 
 /*
+ * For the common case: the region that holds @pos, where it alone says what
+ * there is to know. NULL for a gap, and where another region decides the end
+ * of file; ask fr_map_find() and fr_map_whole_tail() then.
+ */
+const struct fr_region *fr_map_lookup(const struct fr_node *root, u64 pos);
+
+/*
  * The transaction that made this state, 0 for an empty map. Two roots of one
  * map with the same number have the same content.
  */

@@ -16,6 +16,15 @@ static void *fr_node_alloc(void)
 	return node;
 }
 
+static void *fr_node_alloc_nofail(void)
+{
+	void *node = kmem_cache_alloc(fr_node_cache,
+				      GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+
+	atomic_long_inc(&fr_live_nodes);
+	return node;
+}
+
 static void fr_node_free(void *node)
 {
 	kmem_cache_free(fr_node_cache, node);
@@ -34,6 +43,14 @@ static void fr_node_put_backing(void *backing)
 
 const struct fr_map_ops fr_node_ops = {
 	.alloc	= fr_node_alloc,
+	.free	= fr_node_free,
+	.get	= fr_node_get_backing,
+	.put	= fr_node_put_backing,
+};
+
+/* For a truncate, which the server has done by then: there is no way back. */
+const struct fr_map_ops fr_node_nofail_ops = {
+	.alloc	= fr_node_alloc_nofail,
 	.free	= fr_node_free,
 	.get	= fr_node_get_backing,
 	.put	= fr_node_put_backing,

@@ -45,6 +45,7 @@
 
 struct fr_backing {
 	refcount_t count;
+	int iocb_flags;		/* what O_SYNC and the like make of every I/O */
 	struct file *file;
 	const struct cred *cred;
 	struct rcu_head rcu;
@@ -83,12 +84,15 @@ struct fr_conn {
  * @conn:	its connection
  * @map:	its regions; root published for readers under conn->srcu
  * @map_lock:	one writer at a time
+ * @sync_lock:	one fsync at a time; nothing else is taken inside (sync.c)
  * @inode:	valid while a file is open, or the caller holds the inode
  * @count:	references
  * @node:	in the table of inodes
  * @entry:	in conn->inodes; conn->lock
  * @nr_files:	files whose f_op is @fops; conn->lock
  * @hashed:	in the table; conn->lock
+ * @mapped:	a backing was mapped for writing: stores go unseen from then on
+ * @written:	a backing was written since the last fsync; no lock, see sync.c
  * @drop:	drops stale pages of [@drop_first, @drop_last] without anybody
  *		waiting for it (cache.c)
  * @twork:	ends it in the evicting task, before that returns to user space
@@ -99,12 +103,15 @@ struct fr_inode {
 	struct fr_conn *conn;
 	struct fr_map map;
 	struct mutex map_lock;
+	struct mutex sync_lock;
 	struct inode *inode;
 	refcount_t count;
 	struct rhash_head node;
 	struct list_head entry;
 	unsigned int nr_files;
 	bool hashed;
+	bool written;
+	bool mapped;
 	spinlock_t drop_lock;
 	pgoff_t drop_first;
 	pgoff_t drop_last;
@@ -141,6 +148,7 @@ void fr_backing_put(struct fr_backing *backing);
 
 /* node.c */
 extern const struct fr_map_ops fr_node_ops;
+extern const struct fr_map_ops fr_node_nofail_ops;
 int fr_node_init(void);
 void fr_node_exit(void);
 
@@ -165,6 +173,7 @@ void fr_dev_exit(void);
 
 /* bind.c */
 ssize_t fr_bind_message(struct fr_conn *conn, u32 len, struct iov_iter *from);
+void fr_bind_trim(struct fr_inode *fi, u64 size);
 
 /* file.c */
 extern struct file_operations fr_adopted_fops;
@@ -192,14 +201,13 @@ void fr_pending_done(void);
 ssize_t fr_read_iter(struct kiocb *iocb, struct iov_iter *to);
 ssize_t fr_read(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *to);
 u64 fr_read_eof(struct fr_inode *fi, const struct fr_node *root);
-ssize_t fr_backing_read(struct fr_backing *backing, struct kiocb *iocb,
-			loff_t pos, struct iov_iter *to);
 
 /* aio.c */
 int fr_aio_init(void);
 void fr_aio_exit(void);
-ssize_t fr_aio_read(struct fr_inode *fi, struct kiocb *iocb,
-		    struct iov_iter *to, const struct fr_region *region);
+ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
+		     struct iov_iter *iter, const struct fr_region *region,
+		     unsigned int access);
 
 /* splice.c */
 ssize_t fr_splice_read(struct file *in, loff_t *ppos,
@@ -212,6 +220,17 @@ int fr_fadvise(struct file *file, loff_t offset, loff_t len, int advice);
 
 /* write.c */
 ssize_t fr_write_iter(struct kiocb *iocb, struct iov_iter *from);
+void fr_write_done(struct fr_inode *fi, loff_t pos, size_t len);
+
+/* sync.c */
+int fr_fsync(struct file *file, loff_t start, loff_t end, int datasync);
+
+/* attr.c */
+void fr_attr_take_over(struct fr_inode *fi);
+void fr_attr_give_back(struct fr_inode *fi);
+
+/* mmap.c */
+int fr_mmap(struct file *file, struct vm_area_struct *vma);
 
 /* cache.c */
 void fr_cache_take_over(struct fr_inode *fi);

@@ -1,29 +1,292 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Writing. */
+/*
+ * Writing.
+ *
+ * Inside the file's size, bytes of regions with WRITE go to their backings,
+ * without the inode lock: the backing's file system decides what may run side
+ * by side. Other bytes go to the server, through FUSE's own write, which takes
+ * the inode lock; so none of this may hold it then.
+ *
+ * Past the file's size, the bytes go to the server, so that size and data
+ * change together; unless the region is whole-file or was bound with GROW:
+ * then the size is changed here, under the inode lock, which is also where
+ * O_APPEND finds out where to write.
+ */
 
-#include <linux/uio.h>
+#include "fuse.h"
+#include "io.h"
+#include "rw.h"
 
-#include "regions.h"
+/* What else changes when bytes of a backing were written. Any context, while
+ * FUSE's cache of the inode is empty.
+ */
+void fr_write_done(struct fr_inode *fi, loff_t pos, size_t len)
+{
+	if (!READ_ONCE(fi->written))
+		WRITE_ONCE(fi->written, true);
+	if (unlikely(fi->inode->i_mapping->nrpages))
+		fr_cache_drop(fi, pos, pos + len - 1);
+	fr_fuse_attr_changed(fi->inode);
+}
+
+size_t fr_write_region(const struct fr_region *region, struct kiocb *iocb,
+		       loff_t pos, struct iov_iter *from, size_t len, int *err)
+{
+	struct fr_backing *backing = fr_region_backing(region);
+	u64 to = fr_region_backing_pos(region, pos);
+	size_t rest = iov_iter_count(from) - len;
+	size_t done = 0;
+	ssize_t ret;
+
+	*err = 0;
+	iov_iter_truncate(from, len);
+	while (done < len) {
+		ret = -EFBIG;
+		if (likely(to + done <= FR_LAST_MAX))
+			ret = fr_rw(backing, iocb, to + done, from, FR_WRITE);
+		if (ret <= 0) {
+			*err = ret ?: -EIO;
+			break;
+		}
+		done += ret;
+	}
+	iov_iter_reexpand(from, iov_iter_count(from) + rest);
+	return done;
+}
 
 /*
- * Every byte goes to the server, at once: a write that stayed in FUSE's page
+ * Have FUSE's own write do it, uncached: a write that stayed in FUSE's page
  * cache could not be seen by a read that goes to a backing.
  */
+ssize_t fr_write_gap(struct kiocb *iocb, loff_t pos, struct iov_iter *from)
+{
+	struct file *file = iocb->ki_filp;
+	struct kiocb kiocb;
+	ssize_t ret;
+
+	init_sync_kiocb(&kiocb, file);
+	kiocb.ki_flags = (iocb->ki_flags & ~IOCB_NOWAIT) | IOCB_DIRECT;
+	kiocb.ki_pos = pos;
+	ret = fr_orig_fops->write_iter(&kiocb, from);
+	if (iocb->ki_flags & IOCB_APPEND)
+		iocb->ki_pos = kiocb.ki_pos;
+	return ret;
+}
+
+/*
+ * What a write does to an inode besides writing. Of a file's privileges only
+ * the server knows (capabilities are an xattr), so it is asked, once after
+ * each time that attributes were fetched.
+ */
+static int fr_write_prepare(struct kiocb *iocb, bool locked)
+{
+	struct file *file = iocb->ki_filp;
+	struct inode *inode = file_inode(file);
+	int err = 0;
+
+	if (unlikely(!IS_NOSEC(inode))) {
+		if (iocb->ki_flags & IOCB_NOWAIT)
+			return -EAGAIN;
+		if (!locked)
+			inode_lock(inode);
+		err = file_remove_privs(file);
+		if (!err && !is_sxid(inode->i_mode))
+			inode_set_flags(inode, S_NOSEC, S_NOSEC);
+		if (!locked)
+			inode_unlock(inode);
+	}
+	return err ?: file_update_time(file);
+}
+
+static ssize_t fr_write_cut(struct fr_inode *fi, struct kiocb *iocb,
+			    struct iov_iter *from, size_t len, bool bound)
+{
+	struct fr_io io = {
+		.fi = fi, .iocb = iocb, .iter = from, .pos = iocb->ki_pos,
+		.want = len, .access = FR_WRITE, .bound = bound,
+	};
+	ssize_t ret = fr_io_run(&io);
+
+	if (ret > 0) {
+		fr_write_done(fi, iocb->ki_pos, ret);
+		iov_iter_advance(from, ret);
+		iocb->ki_pos += ret;
+	}
+	return ret;
+}
+
+/* The first @len bytes of @from, which end inside the file's size. */
+static ssize_t fr_write_inside(struct fr_inode *fi, struct kiocb *iocb,
+			       struct iov_iter *from, size_t len, bool async)
+{
+	size_t rest = iov_iter_count(from) - len;
+	u64 pos = iocb->ki_pos;
+	const struct fr_node *root;
+	struct fr_piece piece;
+	ssize_t ret = 0;
+	int idx;
+
+	ret = fr_write_prepare(iocb, false);
+	if (ret)
+		return ret;
+	idx = srcu_read_lock(&fi->conn->srcu);
+	root = fr_load_root(fi->map.root);
+	fr_map_find(root, pos, &piece);
+	if (likely(!rest && piece.region && len - 1 <= piece.last - pos &&
+		   (fr_region_flags(piece.region) & FR_WRITE))) {
+		if (async)
+			ret = fr_aio_start(fi, iocb, from, piece.region,
+					   FR_WRITE);
+		else
+			ret = fr_rw(fr_region_backing(piece.region), iocb,
+				    fr_region_backing_pos(piece.region, pos),
+				    from, FR_WRITE);
+	}
+	srcu_read_unlock(&fi->conn->srcu, idx);
+	if (likely(ret == (ssize_t)len)) {
+		fr_write_done(fi, pos, len);
+		iocb->ki_pos = pos + len;
+		return ret;
+	}
+	if (ret == -EIOCBQUEUED)
+		return ret;
+	iov_iter_revert(from, len + rest - iov_iter_count(from));
+	return fr_write_cut(fi, iocb, from, len, false);
+}
+
+/* Is [@pos, @pos + @len), all past the size, in a region that may extend it? */
+static bool fr_write_grows(struct fr_inode *fi, u64 pos, size_t len)
+{
+	const struct fr_region *tail;
+	const struct fr_node *root;
+	struct fr_piece piece;
+	unsigned int flags;
+	bool grows = false;
+	int idx;
+
+	idx = srcu_read_lock(&fi->conn->srcu);
+	root = fr_load_root(fi->map.root);
+	tail = fr_map_whole_tail(root);
+	fr_map_find(root, pos, &piece);
+	if (piece.region && len - 1 <= piece.last - pos) {
+		flags = fr_region_flags(piece.region);
+		grows = (flags & FR_WRITE) &&
+			((flags & FR_GROW) || piece.region == tail);
+	}
+	srcu_read_unlock(&fi->conn->srcu, idx);
+	return grows;
+}
+
+static u64 fr_write_eof(struct fr_inode *fi)
+{
+	int idx = srcu_read_lock(&fi->conn->srcu);
+	u64 eof = fr_read_eof(fi, fr_load_root(fi->map.root));
+
+	srcu_read_unlock(&fi->conn->srcu, idx);
+	return eof;
+}
+
+/*
+ * All of @from, from the end of file on: O_APPEND, or a position that is not
+ * inside. -ESTALE: somebody extended the file, and it is inside by now.
+ */
+static ssize_t fr_write_past(struct fr_inode *fi, struct kiocb *iocb,
+			     struct iov_iter *from)
+{
+	struct inode *inode = fi->inode;
+	bool append = iocb->ki_flags & IOCB_APPEND;
+	ssize_t ret;
+	u64 eof;
+
+	if (iocb->ki_flags & IOCB_NOWAIT)
+		return -EAGAIN;
+	inode_lock(inode);
+	eof = fr_write_eof(fi);
+	/* FUSE's size may lag behind a whole-file region's backing */
+	if (eof > i_size_read(inode))
+		fr_fuse_grow(inode, eof);
+	if (append)
+		iocb->ki_pos = eof;
+	ret = -ESTALE;
+	if (iocb->ki_pos < eof)
+		goto out;
+	if (!fr_write_grows(fi, iocb->ki_pos, iov_iter_count(from))) {
+		inode_unlock(inode);
+		ret = fr_write_gap(iocb, iocb->ki_pos, from);
+		if (ret > 0 && !append)
+			iocb->ki_pos += ret;
+		return ret;
+	}
+	iocb->ki_flags &= ~IOCB_APPEND;
+	ret = generic_write_checks(iocb, from);
+	if (ret > 0)
+		ret = fr_write_prepare(iocb, true) ?: ret;
+	if (ret > 0)
+		ret = fr_write_cut(fi, iocb, from, ret, true);
+	if (ret > 0)
+		fr_fuse_grow(inode, iocb->ki_pos);
+	if (append)
+		iocb->ki_flags |= IOCB_APPEND;
+out:
+	inode_unlock(inode);
+	return ret;
+}
+
+/* From somewhere to somewhere: first what lies inside the size, then the rest. */
+static ssize_t fr_write_any(struct fr_inode *fi, struct kiocb *iocb,
+			    struct iov_iter *from)
+{
+	bool async = (iocb->ki_flags & IOCB_DIRECT) && !is_sync_kiocb(iocb);
+	ssize_t done = 0, ret = 0;
+	size_t inside;
+	u64 eof;
+
+	while (iov_iter_count(from)) {
+		eof = fr_write_eof(fi);
+		if (!(iocb->ki_flags & IOCB_APPEND) && iocb->ki_pos < eof) {
+			inside = min_t(u64, iov_iter_count(from),
+				       eof - iocb->ki_pos);
+			ret = fr_write_inside(fi, iocb, from, inside,
+					      async && !done);
+		} else {
+			inside = iov_iter_count(from);
+			ret = fr_write_past(fi, iocb, from);
+			if (ret == -ESTALE)
+				continue;
+		}
+		if (ret > 0)
+			done += ret;
+		if (ret != (ssize_t)inside)
+			break;
+	}
+	/* An I/O under way is the whole write: it began with nothing done */
+	return done ?: ret;
+}
+
 ssize_t fr_write_iter(struct kiocb *iocb, struct iov_iter *from)
 {
 	struct file *file = iocb->ki_filp;
 	struct fr_inode *fi = fr_file_inode(file);
-	struct kiocb kiocb;
 	ssize_t ret;
 
-	if (iocb->ki_flags & IOCB_NOWAIT)
-		return -EAGAIN;
-	if (!fi || !fr_load_root(fi->map.root))
+	if (unlikely(!fi || !fr_load_root(fi->map.root))) {
+		if (iocb->ki_flags & IOCB_NOWAIT)
+			return -EAGAIN;
 		return fr_orig_fops->write_iter(iocb, from);
-	init_sync_kiocb(&kiocb, file);
-	kiocb.ki_flags = iocb->ki_flags | IOCB_DIRECT;
-	kiocb.ki_pos = iocb->ki_pos;
-	ret = fr_orig_fops->write_iter(&kiocb, from);
-	iocb->ki_pos = kiocb.ki_pos;
-	return ret;
+	}
+	/* A buffered write may wait anywhere; so would the checks say */
+	if ((iocb->ki_flags & (IOCB_NOWAIT | IOCB_DIRECT)) == IOCB_NOWAIT)
+		return -EAGAIN;
+	if (!(iocb->ki_flags & IOCB_APPEND)) {
+		ret = generic_write_checks(iocb, from);
+		if (ret <= 0)
+			return ret;
+	}
+	if (unlikely(file->f_mapping->nrpages)) {
+		/* What a mapping wrote to the same pages must not be lost */
+		ret = fr_cache_flush(iocb, iov_iter_count(from));
+		if (ret)
+			return ret;
+	}
+	return fr_write_any(fi, iocb, from);
 }

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Attributes: a truncate trims regions, and a stat() after stores through a
+ * mapping of a backing asks the server. For this an inode with regions has a
+ * table of inode operations of ours.
+ *
+ * These run without a file of ours being open, hence without a reference to
+ * the module: fr_pending counts them instead (main.c).
+ */
+
+#include <linux/spinlock.h>
+
+#include "fuse.h"
+#include "regions.h"
+
+static const struct inode_operations *fr_orig_iops __read_mostly;
+static struct inode_operations fr_iops;
+static DEFINE_SPINLOCK(fr_iops_lock);
+
+static int fr_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
+		      struct iattr *attr)
+{
+	struct inode *inode = d_inode(dentry);
+	struct fr_inode *fi;
+	loff_t old;
+	int err;
+
+	atomic_inc(&fr_pending);
+	old = i_size_read(inode);
+	err = fr_orig_iops->setattr(idmap, dentry, attr);
+	/*
+	 * An O_TRUNC that the server did in OPEN has set the size already; then
+	 * regions are what the server has bound since.
+	 */
+	if (!err && (attr->ia_valid & ATTR_SIZE) && attr->ia_size < old) {
+		fi = fr_inode_find(inode);
+		if (fi) {
+			fr_bind_trim(fi, attr->ia_size);
+			fr_inode_put(fi);
+		}
+	}
+	fr_pending_done();
+	return err;
+}
+
+static int fr_getattr(struct mnt_idmap *idmap, const struct path *path,
+		      struct kstat *stat, u32 mask, unsigned int flags)
+{
+	struct inode *inode = d_inode(path->dentry);
+	struct fr_inode *fi;
+	int err;
+
+	atomic_inc(&fr_pending);
+	fi = fr_inode_find(inode);
+	if (fi) {
+		if (READ_ONCE(fi->mapped))
+			fr_fuse_attr_changed(inode);
+		fr_inode_put(fi);
+	}
+	err = fr_orig_iops->getattr(idmap, path, stat, mask, flags);
+	fr_pending_done();
+	return err;
+}
+
+void fr_attr_take_over(struct fr_inode *fi)
+{
+	struct inode *inode = fi->inode;
+
+	lockdep_assert_held(&fi->map_lock);
+	if (inode->i_op == &fr_iops)
+		return;
+	spin_lock(&fr_iops_lock);
+	if (!fr_orig_iops) {
+		fr_orig_iops = inode->i_op;
+		fr_iops = *fr_orig_iops;
+		fr_iops.setattr = fr_setattr;
+		fr_iops.getattr = fr_getattr;
+	}
+	spin_unlock(&fr_iops_lock);
+	WRITE_ONCE(inode->i_op, &fr_iops);
+}
+
+/* The inode has neither files nor regions any more. Any context. */
+void fr_attr_give_back(struct fr_inode *fi)
+{
+	if (fi->inode->i_op == &fr_iops)
+		WRITE_ONCE(fi->inode->i_op, fr_orig_iops);
+}

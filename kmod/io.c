@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0
+/* See io.h for what this is. */
+
+#include <linux/slab.h>
+#include <linux/uio.h>
+
+#include "cut.h"
+#include "io.h"
+
+/* Remember that the server was asked for [@first, @last]. */
+static int fr_io_add_span(struct fr_io *io, u64 first, u64 last)
+{
+	struct fr_span *more;
+
+	if (io->nr && io->span[io->nr - 1].last + 1 == first) {
+		io->span[io->nr - 1].last = last;
+		return 0;
+	}
+	if (io->nr == io->max) {
+		more = kmalloc_array(2 * io->max, sizeof(*more), GFP_KERNEL);
+		if (!more)
+			return -ENOMEM;
+		memcpy(more, io->span, io->nr * sizeof(*more));
+		if (io->span != io->own)
+			kfree(io->span);
+		io->span = more;
+		io->max *= 2;
+	}
+	io->span[io->nr++] = (struct fr_span){ first, last };
+	return 0;
+}
+
+/* Cut from @gap what was served; false when nothing is left. */
+static bool fr_io_cut_served(const struct fr_io *io, struct fr_piece *gap)
+{
+	unsigned int i = 0;
+
+	while (i < io->nr && gap->pos <= gap->last) {
+		const struct fr_span *span = &io->span[i++];
+
+		if (span->first > gap->last || span->last < gap->pos)
+			continue;
+		if (span->first > gap->pos) {
+			/* The part behind the span is for the next round */
+			gap->last = span->first - 1;
+			continue;
+		}
+		gap->pos = span->last + 1;
+		i = 0;
+	}
+	return gap->pos <= gap->last;
+}
+
+/* The first gap that the server has not been asked for. */
+static bool fr_io_find_gap(struct fr_io *io, const struct fr_node *root,
+			   struct fr_piece *gap)
+{
+	u64 end = io->pos + io->limit;
+	struct fr_cut cut;
+
+	if (io->scan >= end)
+		return false;
+	fr_cut_begin(&cut, root, io->scan, end - io->scan, io->access);
+	while (fr_cut_next(&cut, gap)) {
+		if (!gap->region && fr_io_cut_served(io, gap))
+			return true;
+		io->scan = gap->last + 1;
+	}
+	return false;
+}
+
+/* Have the server do a gap. What it does not do limits the whole I/O. */
+static void fr_io_serve(struct fr_io *io, const struct fr_piece *gap)
+{
+	size_t len = gap->last - gap->pos + 1;
+	struct iov_iter it = *io->iter;
+	ssize_t ret = 0;
+	int err = 0;
+
+	if (io->bound)
+		err = -ESTALE;
+	else if (io->iocb->ki_flags & IOCB_NOWAIT)
+		err = -EAGAIN;
+	else
+		err = fr_io_add_span(io, gap->pos, gap->last);
+	if (!err) {
+		iov_iter_advance(&it, gap->pos - io->pos);
+		iov_iter_truncate(&it, len);
+		if (io->access == FR_READ)
+			ret = fr_read_gap(io->iocb, gap->pos, &it);
+		else
+			ret = fr_write_gap(io->iocb, gap->pos, &it);
+		err = min_t(ssize_t, ret, 0);
+		ret = max_t(ssize_t, ret, 0);
+	}
+	if (ret < len) {
+		io->limit = gap->pos - io->pos + ret;
+		io->err = err;
+	}
+}
+
+/* Do the regions of the I/O from @done on, where @it stands, up to its limit. */
+static int fr_io_regions(struct fr_io *io, const struct fr_node *root,
+			 struct iov_iter *it, size_t *done)
+{
+	struct fr_piece piece;
+	struct fr_cut cut;
+	size_t len, n;
+	int err = 0;
+
+	if (*done >= io->limit)
+		return 0;
+	fr_cut_begin(&cut, root, io->pos + *done, io->limit - *done, io->access);
+	while (!err && fr_cut_next(&cut, &piece)) {
+		len = piece.last - piece.pos + 1;
+		n = len;
+		if (!piece.region)
+			iov_iter_advance(it, len);
+		else if (io->access == FR_READ)
+			n = fr_read_region(piece.region, io->iocb, piece.pos,
+					   it, len, &err);
+		else
+			n = fr_write_region(piece.region, io->iocb, piece.pos,
+					    it, len, &err);
+		*done += n;
+	}
+	return err;
+}
+
+/* A state of the map that this I/O has not seen: begin anew with it. */
+static void fr_io_begin(struct fr_io *io, const struct fr_node *root)
+{
+	u64 eof;
+
+	io->txn = fr_map_txn(root);
+	io->scan = io->pos;
+	if (io->access != FR_READ)
+		return;
+	eof = fr_read_eof(io->fi, root);
+	if (io->pos >= eof)
+		io->limit = 0;
+	else if (io->limit > eof - io->pos)
+		io->limit = eof - io->pos;
+}
+
+/* Nothing could be faulted in: the address is bad. */
+static bool fr_io_fault_in(struct fr_io *io, struct iov_iter *it, size_t len)
+{
+	if (!user_backed_iter(it))
+		return false;
+	if (io->access == FR_READ)
+		return fault_in_iov_iter_writeable(it, len) < len;
+	return fault_in_iov_iter_readable(it, len) < len;
+}
+
+ssize_t fr_io_run(struct fr_io *io)
+{
+	struct srcu_struct *srcu = &io->fi->conn->srcu;
+	const struct fr_node *root;
+	struct fr_piece gap;
+	struct iov_iter it;
+	bool begun = false;
+	size_t done = 0;
+	int idx, err;
+
+	io->limit = io->want;
+	io->span = io->own;
+	io->max = ARRAY_SIZE(io->own);
+	for (;;) {
+		idx = srcu_read_lock(srcu);
+		root = fr_load_root(io->fi->map.root);
+		if (!begun || fr_map_txn(root) != io->txn) {
+			fr_io_begin(io, root);
+			it = *io->iter;
+			begun = true;
+			done = 0;
+		}
+		if (fr_io_find_gap(io, root, &gap)) {
+			srcu_read_unlock(srcu, idx);
+			fr_io_serve(io, &gap);
+			continue;
+		}
+		err = fr_io_regions(io, root, &it, &done);
+		srcu_read_unlock(srcu, idx);
+		if (err != -EFAULT || fatal_signal_pending(current) ||
+		    !fr_io_fault_in(io, &it, io->limit - done))
+			break;
+	}
+	if (io->span != io->own)
+		kfree(io->span);
+	return done ?: err ?: io->err;
+}

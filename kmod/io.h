@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Reads and writes that are not simply inside one region.
+ *
+ *   1. gaps first, each by a request to the server, without fr_conn.srcu:
+ *      the server may bind, and wait for srcu, before it answers;
+ *   2. then all regions under fr_conn.srcu at once, from one root.
+ *
+ * When the map has changed by step 2, so that there are gaps the server has
+ * not been asked for, step 1 goes on with these. What it served for bytes that
+ * are bound by now is laid over in step 2. So the I/O sees one state of the
+ * map, and comes to an end however often that changes: the bytes served only
+ * ever grow.
+ */
+#ifndef FR_IO_H
+#define FR_IO_H
+
+#include "regions.h"
+
+/* Bytes the server has been asked for, first and last */
+struct fr_span {
+	u64 first;
+	u64 last;
+};
+
+/**
+ * struct fr_io - a read or write; set the first six, zero the rest
+ * @fi:		the inode
+ * @iocb:	the caller's: file and flags
+ * @iter:	the caller's; only looked at
+ * @pos:	first byte
+ * @want:	number of bytes, at least 1
+ * @access:	FR_READ, or FR_WRITE
+ * @bound:	fail with -ESTALE when not all bytes are bound
+ * @limit:	bytes from @pos on that can be done: the end of file comes
+ *		next, or something failed there
+ * @err:	what failed at @limit
+ * @txn:	state of the map that the rest is about
+ * @scan:	no gap before this position is left to be served
+ * @nr:		number of @span
+ * @max:	room for them
+ * @span:	what was served: @own, or allocated
+ * @own:	enough for almost every I/O
+ */
+struct fr_io {
+	struct fr_inode *fi;
+	struct kiocb *iocb;
+	struct iov_iter *iter;
+	loff_t pos;
+	size_t want;
+	unsigned int access;
+	bool bound;
+
+	size_t limit;
+	int err;
+	u64 txn;
+	u64 scan;
+	unsigned int nr;
+	unsigned int max;
+	struct fr_span *span;
+	struct fr_span own[4];
+};
+
+/* Bytes done, from @pos on, or an error when there are none. */
+ssize_t fr_io_run(struct fr_io *io);
+
+/* One piece inside @region: how far it got, and why no further (@err). */
+size_t fr_read_region(const struct fr_region *region, struct kiocb *iocb,
+		      loff_t pos, struct iov_iter *to, size_t len, int *err);
+size_t fr_write_region(const struct fr_region *region, struct kiocb *iocb,
+		       loff_t pos, struct iov_iter *from, size_t len, int *err);
+
+/* One piece answered by the server. */
+ssize_t fr_read_gap(struct kiocb *iocb, loff_t pos, struct iov_iter *to);
+ssize_t fr_write_gap(struct kiocb *iocb, loff_t pos, struct iov_iter *from);
+
+#endif /* FR_IO_H */

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Mapping.
+ *
+ * A mapping that lies in one region, page on page, maps the backing itself.
+ * It stays a mapping of that backing for as long as it lives, as one of
+ * overlayfs or of mainline's passthrough does: a region that is bound later
+ * is for later mappings.
+ *
+ * Any other mapping has FUSE's page cache behind it, filled by us (cache.c).
+ */
+
+#include <linux/backing-file.h>
+#include <linux/file.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+
+#include "cut.h"
+#include "regions.h"
+
+static const struct vm_operations_struct *fr_orig_vm_ops __read_mostly;
+static struct vm_operations_struct fr_vm_ops;
+static DEFINE_SPINLOCK(fr_vm_ops_lock);
+
+static bool fr_vma_may_write_back(const struct vm_area_struct *vma)
+{
+	return (vma->vm_flags & VM_SHARED) && (vma->vm_flags & VM_MAYWRITE);
+}
+
+/* Can all of @vma be a mapping of @region's backing, its last page included? */
+static bool fr_mmap_fits(const struct vm_area_struct *vma, u64 eof,
+			 const struct fr_region *region, bool whole)
+{
+	struct fr_backing *backing = fr_region_backing(region);
+	u64 start = (u64)vma->vm_pgoff << PAGE_SHIFT;
+	u64 last = start + (vma->vm_end - vma->vm_start) - 1;
+	u64 from = fr_region_backing_pos(region, start);
+	u64 size = i_size_read(file_inode(backing->file));
+	unsigned int flags = fr_region_flags(region);
+
+	if (!(flags & FR_READ) || !PAGE_ALIGNED(from))
+		return false;
+	if (fr_vma_may_write_back(vma) && !(flags & FR_WRITE))
+		return false;
+	if (whole)
+		return true;
+	if (last <= region->last && last < eof && from + (last - start) < size)
+		return true;
+	/* Or both end at the same byte: then they end in the same way */
+	return start < eof && eof - 1 <= region->last &&
+	       from + (eof - start) == size;
+}
+
+/* A reference to the backing that can be mapped instead, or NULL. */
+static struct fr_backing *fr_mmap_backing_of(struct fr_inode *fi,
+					     const struct vm_area_struct *vma)
+{
+	struct fr_backing *backing = NULL;
+	const struct fr_node *root;
+	struct fr_piece piece;
+	bool whole;
+	int idx;
+
+	idx = srcu_read_lock(&fi->conn->srcu);
+	root = fr_load_root(fi->map.root);
+	fr_map_find(root, (u64)vma->vm_pgoff << PAGE_SHIFT, &piece);
+	if (piece.region) {
+		whole = piece.region == fr_map_whole_tail(root);
+		if (fr_mmap_fits(vma, fr_read_eof(fi, root), piece.region,
+				 whole)) {
+			backing = fr_region_backing(piece.region);
+			fr_backing_get(backing);
+		}
+	}
+	srcu_read_unlock(&fi->conn->srcu, idx);
+	return backing;
+}
+
+static int fr_mmap_backing(struct fr_inode *fi, struct file *file,
+			   struct vm_area_struct *vma,
+			   struct fr_backing *backing)
+{
+	bool write = fr_vma_may_write_back(vma);
+	struct backing_file_ctx ctx = {
+		.cred = backing->cred,
+#ifdef FR_BACKING_CTX_USER_FILE
+		.user_file = file,
+#endif
+	};
+	struct file *real;
+	int err;
+
+	/* A file of its own, so that /proc/PID/maps shows the FUSE path */
+	real = backing_file_open(file, O_LARGEFILE | (write ? O_RDWR : O_RDONLY),
+				 &backing->file->f_path, backing->cred);
+	if (IS_ERR(real))
+		return PTR_ERR(real);
+	err = backing_file_mmap(real, vma, &ctx);
+	fput(real);
+	if (!err && write)
+		WRITE_ONCE(fi->mapped, true);
+	return err;
+}
+
+/* Does every edge of a region inside [@start, @last] lie between pages? */
+static bool fr_mmap_edges_aligned(struct fr_inode *fi, u64 start, u64 last)
+{
+	const struct fr_node *root;
+	struct fr_piece piece;
+	bool aligned = true;
+	struct fr_cut cut;
+	int idx;
+	u64 eof;
+
+	idx = srcu_read_lock(&fi->conn->srcu);
+	root = fr_load_root(fi->map.root);
+	eof = fr_read_eof(fi, root);
+	fr_cut_begin(&cut, root, start, last - start + 1, FR_WRITE);
+	while (aligned && fr_cut_next(&cut, &piece))
+		aligned = piece.last >= last || piece.last + 1 >= eof ||
+			  PAGE_ALIGNED(piece.last + 1);
+	srcu_read_unlock(&fi->conn->srcu, idx);
+	return aligned;
+}
+
+/*
+ * A page with a region's edge in it is never made dirty: writing it back
+ * would undo bytes that nobody wrote. fr_mmap() refuses mappings with such
+ * pages; this one is for edges that came later.
+ */
+static vm_fault_t fr_page_mkwrite(struct vm_fault *vmf)
+{
+	struct fr_inode *fi = fr_file_inode(vmf->vma->vm_file);
+	u64 start = (u64)vmf->pgoff << PAGE_SHIFT;
+
+	if (fi && !fr_mmap_edges_aligned(fi, start, start + PAGE_SIZE - 1))
+		return VM_FAULT_SIGBUS;
+	return fr_orig_vm_ops->page_mkwrite(vmf);
+}
+
+static void fr_mmap_ops(struct vm_area_struct *vma)
+{
+	spin_lock(&fr_vm_ops_lock);
+	if (!fr_orig_vm_ops && vma->vm_ops->page_mkwrite) {
+		fr_vm_ops = *vma->vm_ops;
+		fr_vm_ops.page_mkwrite = fr_page_mkwrite;
+		fr_orig_vm_ops = vma->vm_ops;
+	}
+	spin_unlock(&fr_vm_ops_lock);
+	if (vma->vm_ops == fr_orig_vm_ops)
+		vma->vm_ops = &fr_vm_ops;
+}
+
+int fr_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct fr_inode *fi = fr_file_inode(file);
+	u64 start = (u64)vma->vm_pgoff << PAGE_SHIFT;
+	struct fr_backing *backing;
+	int err;
+
+	if (fi && fr_load_root(fi->map.root)) {
+		backing = fr_mmap_backing_of(fi, vma);
+		if (backing) {
+			err = fr_mmap_backing(fi, file, vma, backing);
+			fr_backing_put(backing);
+			return err;
+		}
+		if (fr_vma_may_write_back(vma) &&
+		    !fr_mmap_edges_aligned(fi, start, start + vma->vm_end -
+					   vma->vm_start - 1))
+			return -ENODEV;
+	}
+	err = fr_orig_fops->mmap(file, vma);
+	/* Regions may come while it is mapped */
+	if (!err && fi && fr_vma_may_write_back(vma))
+		fr_mmap_ops(vma);
+	return err;
+}

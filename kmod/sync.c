@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * fsync: the server is asked, as always, and the backings that were written
+ * are synced here.
+ *
+ * fr_inode.written is set after a write and before it returns, and cleared
+ * before the map is looked at: a write that returned before fsync began is
+ * synced by it, or by the one that cleared the flag. Those of one inode run
+ * one after the other (sync_lock), so that nobody returns before that one.
+ */
+
+#include <linux/slab.h>
+
+#include "cut.h"
+#include "regions.h"
+
+/* Each backing that a region with WRITE uses, once. -ENOMEM. */
+static int fr_sync_collect(struct fr_inode *fi, struct xarray *set)
+{
+	const struct fr_node *root;
+	struct fr_backing *last = NULL, *b;
+	struct fr_piece piece;
+	struct fr_cut cut;
+	int idx, err = 0;
+
+	idx = srcu_read_lock(&fi->conn->srcu);
+	root = fr_load_root(fi->map.root);
+	fr_cut_begin(&cut, root, 0, FR_LAST_MAX + 1, FR_WRITE);
+	while (!err && fr_cut_next(&cut, &piece)) {
+		if (!piece.region)
+			continue;
+		b = fr_region_backing(piece.region);
+		if (b == last)
+			continue;
+		last = b;
+		if (xa_load(set, (unsigned long)b >> 4))
+			continue;
+		err = xa_err(xa_store(set, (unsigned long)b >> 4, b,
+				      GFP_KERNEL));
+		if (!err)
+			fr_backing_get(b);
+	}
+	srcu_read_unlock(&fi->conn->srcu, idx);
+	return err;
+}
+
+static int fr_sync_backings(struct fr_inode *fi, int datasync)
+{
+	DEFINE_XARRAY(set);
+	struct fr_backing *b;
+	unsigned long i;
+	int err, ret;
+
+	if (!READ_ONCE(fi->written) && !READ_ONCE(fi->mapped))
+		return 0;
+	WRITE_ONCE(fi->written, false);
+	smp_mb();	/* the flag before the backings' pages */
+	err = fr_sync_collect(fi, &set);
+	xa_for_each(&set, i, b) {
+		const struct cred *old = override_creds(b->cred);
+
+		ret = vfs_fsync(b->file, datasync);
+		revert_creds(old);
+		err = err ?: ret;
+		fr_backing_put(b);
+	}
+	xa_destroy(&set);
+	if (err)
+		WRITE_ONCE(fi->written, true);
+	return err;
+}
+
+int fr_fsync(struct file *file, loff_t start, loff_t end, int datasync)
+{
+	struct fr_inode *fi = fr_file_inode(file);
+	int err = 0, ret;
+
+	if (fi && fr_load_root(fi->map.root)) {
+		/* Pages of mappings go to the backings first */
+		err = file_write_and_wait_range(file, start, end);
+		mutex_lock(&fi->sync_lock);
+		ret = fr_sync_backings(fi, datasync);
+		mutex_unlock(&fi->sync_lock);
+		err = err ?: ret;
+	}
+	ret = fr_orig_fops->fsync(file, start, end, datasync);
+	return err ?: ret;
+}
