@@ -11,6 +11,7 @@
 #include "backing.h"
 
 #define CHUNK (1 << 18)
+#define MAX_BACKINGS 8192
 
 static uint64_t mix(uint64_t z)
 {
@@ -96,10 +97,20 @@ void *shared_alloc(size_t size)
 	return p;
 }
 
+/* Mapped before any server is forked, so that those see backings that are made later as well */
+static struct backing *pool;
+
+__attribute__((constructor)) static void make_pool(void)
+{
+	pool = shared_alloc(MAX_BACKINGS * sizeof(*pool));
+}
+
 struct backing *backing_from_fd(int fd)
 {
-	struct backing *b = shared_alloc(sizeof(*b));
+	static int nr;
+	struct backing *b = &pool[nr++];
 
+	CHECK(nr <= MAX_BACKINGS);
 	b->fd = fd;
 	b->owner = getpid();
 	return b;

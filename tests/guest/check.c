@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -70,12 +71,19 @@ static void clean_up(void)
 static _Noreturn void end(int status)
 {
 	static int ending;
+	static pthread_t ender;
 
-	/* A cleanup that fails, or a second thread: once is enough. */
-	if (getpid() != test_pid || __atomic_exchange_n(&ending, 1, __ATOMIC_SEQ_CST)) {
+	if (getpid() != test_pid) {
 		fflush(NULL);
 		_exit(status);
 	}
+	if (__atomic_exchange_n(&ending, 1, __ATOMIC_SEQ_CST)) {
+		/* A check failed in a cleanup, or in a second thread while the first cleans up. */
+		while (!pthread_equal(ender, pthread_self()))
+			pause();
+		_exit(TEST_FAIL);
+	}
+	ender = pthread_self();
 	failing = status == TEST_FAIL;
 	clean_up();
 	fflush(NULL);

@@ -16,6 +16,7 @@
 #include "world.h"
 
 #define NOBODY 65534
+#define SHARED_EXT4 "/run/fr-test-ext4"
 
 static void remove_dir(void *arg)
 {
@@ -52,6 +53,13 @@ static void remove_file(void *arg)
 	free(arg);
 }
 
+static void make_ext4(const char *image, unsigned int mib, const char *where)
+{
+	CHECK_ZERO(sh("truncate -s %uM %s && mkfs.ext4 -q -F %s && modprobe -q -a loop ext4; "
+		      "mount -o loop %s %s",
+		      mib, image, image, image, where));
+}
+
 const char *mount_ext4(unsigned int mib)
 {
 	const char *dir = temp_dir();
@@ -59,11 +67,21 @@ const char *mount_ext4(unsigned int mib)
 
 	CHECK(asprintf(&image, "%s.img", dir) > 0);
 	test_at_end(remove_file, image);
-	CHECK_ZERO(sh("truncate -s %uM %s && mkfs.ext4 -q -F %s && modprobe -q -a loop ext4; "
-		      "mount -o loop %s %s",
-		      mib, image, image, image, dir));
+	make_ext4(image, mib, dir);
 	test_at_end(unmount, (void *)dir);
 	return dir;
+}
+
+const char *shared_ext4(void)
+{
+	struct stat here, above;
+
+	mkdir(SHARED_EXT4, 0755);
+	CHECK_OK(stat(SHARED_EXT4, &here));
+	CHECK_OK(stat(SHARED_EXT4 "/..", &above));
+	if (here.st_dev == above.st_dev)
+		make_ext4(SHARED_EXT4 ".img", 64, SHARED_EXT4);
+	return SHARED_EXT4;
 }
 
 const char *mount_overlay(const char *lower)

@@ -17,6 +17,9 @@ const char *temp_dir(void);
 const char *mount_tmpfs(void);
 const char *mount_ext4(unsigned int mib);
 
+/* An ext4 that the first test to ask for it makes, and that stays: making one takes seconds */
+const char *shared_ext4(void);
+
 /* An overlay of a fresh upper layer over @lower; NULL with errno when the kernel refuses it */
 const char *mount_overlay(const char *lower);
 
