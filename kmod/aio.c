@@ -77,14 +77,9 @@ static void fr_aio_complete(struct kiocb *iocb, long res)
 	fr_aio_finish(aio, res);
 }
 
-/*
- * The caller holds srcu, and knows that the I/O lies inside @region, which
- * allows @access. -EIOCBQUEUED: under way. Anything else: done, or not begun;
- * nothing of it has been told to the caller's iocb.
- */
-ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
-		     struct iov_iter *iter, const struct fr_region *region,
-		     unsigned int access)
+static ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
+			    struct iov_iter *iter,
+			    const struct fr_region *region, unsigned int access)
 {
 	struct fr_backing *backing = fr_region_backing(region);
 	struct file *file = backing->file;
@@ -112,7 +107,7 @@ ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
 		.ki_complete = fr_aio_complete,
 	};
 
-	old = override_creds(backing->cred);
+	old = fr_override_creds(backing->cred);
 	iter->nofault = true;	/* see regions.h */
 	if (aio->write) {
 		kiocb_start_write(&aio->iocb);
@@ -123,10 +118,25 @@ ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
 		ret = file->f_op->read_iter(&aio->iocb, iter);
 	}
 	iter->nofault = false;
-	revert_creds(old);
+	fr_revert_creds(old);
 	if (ret != -EIOCBQUEUED)
 		fr_aio_free(aio);
 	return ret;
+}
+
+/*
+ * An I/O that its caller need not wait for, buffered ones included: these are
+ * over when they have been started. The caller holds srcu, and knows that the
+ * I/O lies inside @region, which allows @access. -EIOCBQUEUED: under way.
+ * Anything else: done, or not begun; nothing of it has been told to @iocb.
+ */
+ssize_t fr_aio(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *iter,
+	       const struct fr_region *region, unsigned int access)
+{
+	if (iocb->ki_flags & IOCB_DIRECT)
+		return fr_aio_start(fi, iocb, iter, region, access);
+	return fr_rw(fr_region_backing(region), iocb,
+		     fr_region_backing_pos(region, iocb->ki_pos), iter, access);
 }
 
 int fr_aio_init(void)

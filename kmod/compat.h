@@ -6,8 +6,10 @@
 #ifndef FR_COMPAT_H
 #define FR_COMPAT_H
 
+#include <linux/cred.h>
 #include <linux/fs.h>
 #include <linux/ftrace.h>
+#include <linux/sched.h>
 #include <linux/version.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
@@ -38,5 +40,19 @@
 
 typedef typeof(__builtin_choose_expr(FR_INODE_HASH_IS_U64, (u64)0,
 				     (unsigned long)0)) fr_hash_t;
+
+/*
+ * override_creds() without reference counts, as it is from 6.14 on: whoever
+ * lends the credentials holds on to them.
+ */
+static inline const struct cred *fr_override_creds(const struct cred *cred)
+{
+	return rcu_replace_pointer(current->cred, cred, 1);
+}
+
+static inline void fr_revert_creds(const struct cred *old)
+{
+	rcu_replace_pointer(current->cred, old, 1);
+}
 
 #endif /* FR_COMPAT_H */

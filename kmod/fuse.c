@@ -187,11 +187,16 @@ bool fr_fuse_in_passthrough(struct inode *inode)
 	       READ_ONCE(FR_FIELD(inode, void *, fr_layout.inode_fb));
 }
 
+#define FR_CHANGED_BY_WRITE \
+	(STATX_SIZE | STATX_BLOCKS | STATX_MTIME | STATX_CTIME | STATX_MODE)
+
 void fr_fuse_attr_changed(struct inode *inode)
 {
-	set_mask_bits(&FR_FIELD(inode, u32, fr_layout.inode_inval_mask), 0,
-		      STATX_SIZE | STATX_BLOCKS | STATX_MTIME | STATX_CTIME |
-		      STATX_MODE);
+	u32 *mask = &FR_FIELD(inode, u32, fr_layout.inode_inval_mask);
+
+	/* One write after the other finds it set */
+	if ((READ_ONCE(*mask) & FR_CHANGED_BY_WRITE) != FR_CHANGED_BY_WRITE)
+		set_mask_bits(mask, 0, FR_CHANGED_BY_WRITE);
 }
 
 void fr_fuse_grow(struct inode *inode, loff_t size)

@@ -128,11 +128,12 @@ static __always_inline ssize_t fr_read_fast(struct fr_inode *fi,
 	} else if (unlikely(end > i_size_read(fi->inode))) {
 		goto out;
 	}
-	if (unlikely((iocb->ki_flags & IOCB_DIRECT) && !is_sync_kiocb(iocb)))
-		ret = fr_aio_start(fi, iocb, to, r, FR_READ);
+	if (unlikely(!is_sync_kiocb(iocb)))
+		ret = fr_aio(fi, iocb, to, r, FR_READ);
 	else
-		ret = fr_rw(fr_region_backing(r), iocb,
-			    fr_region_backing_pos(r, iocb->ki_pos), to, FR_READ);
+		ret = fr_rw_sync(fr_region_backing(r), iocb,
+				 fr_region_backing_pos(r, iocb->ki_pos), to,
+				 FR_READ);
 out:
 	srcu_read_unlock(srcu, idx);
 	if (likely(ret == (ssize_t)count)) {

@@ -205,9 +205,8 @@ u64 fr_read_eof(struct fr_inode *fi, const struct fr_node *root);
 /* aio.c */
 int fr_aio_init(void);
 void fr_aio_exit(void);
-ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
-		     struct iov_iter *iter, const struct fr_region *region,
-		     unsigned int access);
+ssize_t fr_aio(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *iter,
+	       const struct fr_region *region, unsigned int access);
 
 /* splice.c */
 ssize_t fr_splice_read(struct file *in, loff_t *ppos,

@@ -5,14 +5,31 @@
 
 #include "rw.h"
 
-/* What the backing's file cannot do. */
-int fr_rw_check_flags(struct file *file, struct kiocb *kiocb)
+int fr_rw_check_flags(struct file *file, int *flags)
 {
 	if (!(file->f_mode & FMODE_CAN_ODIRECT))
-		kiocb->ki_flags &= ~IOCB_DIRECT;
-	if ((kiocb->ki_flags & IOCB_NOWAIT) && !(file->f_mode & FMODE_NOWAIT))
+		*flags &= ~IOCB_DIRECT;
+	if ((*flags & IOCB_NOWAIT) && !(file->f_mode & FMODE_NOWAIT))
 		return -EAGAIN;
 	return 0;
+}
+
+/* Direct I/O pins the buffer's pages, which is not to fault either. */
+ssize_t fr_rw_direct(struct kiocb *kiocb, struct iov_iter *iter,
+		     unsigned int access)
+{
+	bool nofault = iter->nofault;
+	ssize_t ret;
+
+	iter->nofault = true;
+	ret = fr_rw_call(kiocb->ki_filp, kiocb, iter, access);
+	iter->nofault = nofault;
+	if (ret == -EINVAL) {
+		/* The shift, or the buffer, does not suit direct I/O */
+		kiocb->ki_flags &= ~IOCB_DIRECT;
+		ret = fr_rw_call(kiocb->ki_filp, kiocb, iter, access);
+	}
+	return ret;
 }
 
 /* What goes to a task without a file size limit */
@@ -50,9 +67,7 @@ ssize_t fr_rw_unlimited(struct fr_backing *backing, struct kiocb *kiocb,
 	kvec.iov_base = kmalloc(len, GFP_KERNEL);
 	if (!kvec.iov_base)
 		return -ENOMEM;
-	pagefault_disable();
 	copied = copy_from_iter(kvec.iov_base, len, from);
-	pagefault_enable();
 	if (!copied) {
 		w.ret = -EFAULT;
 		goto out;

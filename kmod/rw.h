@@ -18,13 +18,16 @@
 #include <linux/uaccess.h>
 #include <linux/uio.h>
 
+#include "compat.h"
 #include "regions.h"
 
 /* Of the caller's flags, those that a backing is to know; never IOCB_APPEND */
 #define FR_IOCB_FLAGS	(IOCB_NOWAIT | IOCB_DSYNC | IOCB_SYNC | IOCB_DIRECT)
 
 /* rw.c: what is rare */
-int fr_rw_check_flags(struct file *file, struct kiocb *kiocb);
+int fr_rw_check_flags(struct file *file, int *flags);
+ssize_t fr_rw_direct(struct kiocb *kiocb, struct iov_iter *iter,
+		     unsigned int access);
 ssize_t fr_rw_unlimited(struct fr_backing *backing, struct kiocb *kiocb,
 			struct iov_iter *from);
 
@@ -56,47 +59,67 @@ static inline bool fr_rw_over_limit(loff_t pos, size_t len)
 	return unlikely(limit != RLIM_INFINITY) && pos + len > limit;
 }
 
-/*
- * Do @iter at @pos of the backing, on behalf of @iocb. May do less than @iter
- * holds, and fail with -EFAULT where the buffer has to be faulted in.
- */
-static __always_inline ssize_t fr_rw(struct fr_backing *backing,
-				     struct kiocb *iocb, loff_t pos,
-				     struct iov_iter *iter, unsigned int access)
+/* @file can do what @flags ask for, or -EAGAIN; may take IOCB_DIRECT back. */
+static inline int fr_rw_flags(struct file *file, int *flags)
 {
-	struct file *file = backing->file;
-	bool nofault = iter->nofault;
+	if (likely(!(*flags & (IOCB_DIRECT | IOCB_NOWAIT))))
+		return 0;
+	return fr_rw_check_flags(file, flags);
+}
+
+/*
+ * Do @iter at @pos of the backing, on behalf of @iocb, which is a synchronous
+ * one: it is lent to the backing for the time of the call, for nobody looks at
+ * it later. May do less than @iter holds, and fail with -EFAULT where the
+ * buffer has to be faulted in.
+ */
+static __always_inline ssize_t fr_rw_sync(struct fr_backing *backing,
+					  struct kiocb *iocb, loff_t pos,
+					  struct iov_iter *iter,
+					  unsigned int access)
+{
+	struct file *user_file = iocb->ki_filp, *file = backing->file;
+	loff_t user_pos = iocb->ki_pos;
+	int user_flags = iocb->ki_flags;
 	const struct cred *old;
-	struct kiocb kiocb = {
-		.ki_filp = file,
-		.ki_pos = pos,
-		.ki_flags = backing->iocb_flags |
-			    (iocb->ki_flags & FR_IOCB_FLAGS),
+	ssize_t ret;
+	int flags;
+
+	flags = backing->iocb_flags | (user_flags & FR_IOCB_FLAGS);
+	ret = fr_rw_flags(file, &flags);
+	if (unlikely(ret))
+		return ret;
+	iocb->ki_filp = file;
+	iocb->ki_pos = pos;
+	iocb->ki_flags = flags;
+	old = fr_override_creds(backing->cred);
+	pagefault_disable();
+	if (access == FR_WRITE && fr_rw_over_limit(pos, iov_iter_count(iter)))
+		ret = fr_rw_unlimited(backing, iocb, iter);
+	else if (unlikely(flags & IOCB_DIRECT))
+		ret = fr_rw_direct(iocb, iter, access);
+	else
+		ret = fr_rw_call(file, iocb, iter, access);
+	pagefault_enable();
+	fr_revert_creds(old);
+	iocb->ki_filp = user_file;
+	iocb->ki_pos = user_pos;
+	iocb->ki_flags = user_flags;
+	return ret;
+}
+
+/* The same for any caller; the backing completes it before this returns. */
+static inline ssize_t fr_rw(struct fr_backing *backing, struct kiocb *iocb,
+			    loff_t pos, struct iov_iter *iter,
+			    unsigned int access)
+{
+	struct kiocb sync = {
+		.ki_filp = iocb->ki_filp,
+		.ki_flags = iocb->ki_flags,
 		.ki_ioprio = iocb->ki_ioprio,
 	};
-	ssize_t ret;
 
-	if (unlikely(kiocb.ki_flags & (IOCB_DIRECT | IOCB_NOWAIT))) {
-		ret = fr_rw_check_flags(file, &kiocb);
-		if (ret)
-			return ret;
-	}
-	if (access == FR_WRITE && fr_rw_over_limit(pos, iov_iter_count(iter)))
-		return fr_rw_unlimited(backing, &kiocb, iter);
-
-	old = override_creds(backing->cred);
-	pagefault_disable();
-	iter->nofault = true;
-	ret = fr_rw_call(file, &kiocb, iter, access);
-	if (unlikely(ret == -EINVAL && (kiocb.ki_flags & IOCB_DIRECT))) {
-		/* The shift, or the buffer, does not suit direct I/O */
-		kiocb.ki_flags &= ~IOCB_DIRECT;
-		ret = fr_rw_call(file, &kiocb, iter, access);
-	}
-	iter->nofault = nofault;
-	pagefault_enable();
-	revert_creds(old);
-	return ret;
+	return fr_rw_sync(backing, &sync, pos, iter, access);
 }
 
 #endif /* FR_RW_H */

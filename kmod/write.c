@@ -65,7 +65,7 @@ ssize_t fr_write_gap(struct kiocb *iocb, loff_t pos, struct iov_iter *from)
 	ssize_t ret;
 
 	init_sync_kiocb(&kiocb, file);
-	kiocb.ki_flags = (iocb->ki_flags & ~IOCB_NOWAIT) | IOCB_DIRECT;
+	kiocb.ki_flags = iocb->ki_flags | IOCB_DIRECT;
 	kiocb.ki_pos = pos;
 	ret = fr_orig_fops->write_iter(&kiocb, from);
 	if (iocb->ki_flags & IOCB_APPEND)
@@ -85,8 +85,6 @@ static int fr_write_prepare(struct kiocb *iocb, bool locked)
 	int err = 0;
 
 	if (unlikely(!IS_NOSEC(inode))) {
-		if (iocb->ki_flags & IOCB_NOWAIT)
-			return -EAGAIN;
 		if (!locked)
 			inode_lock(inode);
 		err = file_remove_privs(file);
@@ -115,43 +113,69 @@ static ssize_t fr_write_cut(struct fr_inode *fi, struct kiocb *iocb,
 	return ret;
 }
 
-/* The first @len bytes of @from, which end inside the file's size. */
-static ssize_t fr_write_inside(struct fr_inode *fi, struct kiocb *iocb,
-			       struct iov_iter *from, size_t len, bool async)
+/*
+ * All of @from, when it lies in one region with WRITE and inside the file's
+ * size, and nothing stands in the way. 0: something does, and nothing was
+ * done; @from is as it was.
+ */
+static __always_inline ssize_t fr_write_fast(struct fr_inode *fi,
+					     struct kiocb *iocb,
+					     struct iov_iter *from)
 {
-	size_t rest = iov_iter_count(from) - len;
-	u64 pos = iocb->ki_pos;
+	struct srcu_struct *srcu = &fi->conn->srcu;
+	size_t count = iov_iter_count(from);
+	u64 pos = iocb->ki_pos, end = pos + count;
+	const struct fr_region *r;
 	const struct fr_node *root;
-	struct fr_piece piece;
 	ssize_t ret = 0;
 	int idx;
 
-	ret = fr_write_prepare(iocb, false);
-	if (ret)
-		return ret;
-	idx = srcu_read_lock(&fi->conn->srcu);
+	if (unlikely(!IS_NOSEC(fi->inode) || !IS_NOCMTIME(fi->inode) ||
+		     (iocb->ki_flags & IOCB_APPEND) ||
+		     fr_rw_over_limit(pos, count)))
+		return 0;
+	idx = srcu_read_lock(srcu);
 	root = fr_load_root(fi->map.root);
-	fr_map_find(root, pos, &piece);
-	if (likely(!rest && piece.region && len - 1 <= piece.last - pos &&
-		   (fr_region_flags(piece.region) & FR_WRITE))) {
-		if (async)
-			ret = fr_aio_start(fi, iocb, from, piece.region,
-					   FR_WRITE);
-		else
-			ret = fr_rw(fr_region_backing(piece.region), iocb,
-				    fr_region_backing_pos(piece.region, pos),
-				    from, FR_WRITE);
+	r = fr_map_lookup(root, pos);
+	if (unlikely(!r || end - 1 > r->last || !(r->backing_flags & FR_WRITE)))
+		goto out;
+	if (unlikely(r->backing_flags & FR_WHOLE)) {
+		if (end > fr_read_eof(fi, root))
+			goto out;
+	} else if (unlikely(end > i_size_read(fi->inode))) {
+		goto out;
 	}
-	srcu_read_unlock(&fi->conn->srcu, idx);
-	if (likely(ret == (ssize_t)len)) {
-		fr_write_done(fi, pos, len);
-		iocb->ki_pos = pos + len;
+	if (unlikely(!is_sync_kiocb(iocb)))
+		ret = fr_aio(fi, iocb, from, r, FR_WRITE);
+	else
+		ret = fr_rw_sync(fr_region_backing(r), iocb,
+				 fr_region_backing_pos(r, pos), from, FR_WRITE);
+out:
+	srcu_read_unlock(srcu, idx);
+	if (likely(ret == (ssize_t)count)) {
+		fr_write_done(fi, pos, count);
+		iocb->ki_pos = end;
 		return ret;
 	}
 	if (ret == -EIOCBQUEUED)
 		return ret;
-	iov_iter_revert(from, len + rest - iov_iter_count(from));
-	return fr_write_cut(fi, iocb, from, len, false);
+	iov_iter_revert(from, count - iov_iter_count(from));
+	return 0;
+}
+
+/*
+ * The first @len bytes of @from, which end inside the file's size. @alone: no
+ * others were written before, so that they may be under way on return.
+ */
+static ssize_t fr_write_inside(struct fr_inode *fi, struct kiocb *iocb,
+			       struct iov_iter *from, size_t len, bool alone)
+{
+	ssize_t ret = fr_write_prepare(iocb, false);
+
+	/* What stood in the way may be gone now */
+	if (!ret && alone && len == iov_iter_count(from))
+		ret = fr_write_fast(fi, iocb, from);
+	return ret ?: fr_write_cut(fi, iocb, from, len, false);
 }
 
 /* Is [@pos, @pos + @len), all past the size, in a region that may extend it? */
@@ -198,8 +222,6 @@ static ssize_t fr_write_past(struct fr_inode *fi, struct kiocb *iocb,
 	ssize_t ret;
 	u64 eof;
 
-	if (iocb->ki_flags & IOCB_NOWAIT)
-		return -EAGAIN;
 	inode_lock(inode);
 	eof = fr_write_eof(fi);
 	/* FUSE's size may lag behind a whole-file region's backing */
@@ -236,7 +258,6 @@ out:
 static ssize_t fr_write_any(struct fr_inode *fi, struct kiocb *iocb,
 			    struct iov_iter *from)
 {
-	bool async = (iocb->ki_flags & IOCB_DIRECT) && !is_sync_kiocb(iocb);
 	ssize_t done = 0, ret = 0;
 	size_t inside;
 	u64 eof;
@@ -246,8 +267,7 @@ static ssize_t fr_write_any(struct fr_inode *fi, struct kiocb *iocb,
 		if (!(iocb->ki_flags & IOCB_APPEND) && iocb->ki_pos < eof) {
 			inside = min_t(u64, iov_iter_count(from),
 				       eof - iocb->ki_pos);
-			ret = fr_write_inside(fi, iocb, from, inside,
-					      async && !done);
+			ret = fr_write_inside(fi, iocb, from, inside, !done);
 		} else {
 			inside = iov_iter_count(from);
 			ret = fr_write_past(fi, iocb, from);
@@ -274,9 +294,13 @@ ssize_t fr_write_iter(struct kiocb *iocb, struct iov_iter *from)
 			return -EAGAIN;
 		return fr_orig_fops->write_iter(iocb, from);
 	}
-	/* A buffered write may wait anywhere; so would the checks say */
-	if ((iocb->ki_flags & (IOCB_NOWAIT | IOCB_DIRECT)) == IOCB_NOWAIT)
-		return -EAGAIN;
+	if (likely(!file->f_mapping->nrpages)) {
+		ret = fr_write_fast(fi, iocb, from);
+		if (likely(ret))
+			return ret;
+	}
+	if (iocb->ki_flags & IOCB_NOWAIT)
+		return -EAGAIN;	/* what follows may wait anywhere */
 	if (!(iocb->ki_flags & IOCB_APPEND)) {
 		ret = generic_write_checks(iocb, from);
 		if (ret <= 0)
