@@ -1,0 +1,39 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# All mistakes of a table are told, each with its line, and nothing is mounted. (The parser's own are
+# in tests/unit/test-table.c.)
+
+# shellcheck source=tests/host/common.sh
+. "$(dirname "$0")/common.sh"
+
+head -c 1000 /dev/urandom >data
+mkfifo fifo
+mkdir dir
+
+cat >table <<'END'
+a 0 100 data 0
+a 50 100 data 0
+b 0 10 nowhere 0
+c 0 10 dir 0
+d 0 10 fifo 0
+e 0 ten data 0
+END
+refused 1 "table:2: overlaps line 1: both have the bytes from 50 to 99" regionfs table table "$mnt"
+for text in "table:3: backing 'nowhere': No such file or directory" \
+	"table:4: backing 'dir' is a directory" "table:5: backing 'fifo' is not a regular file" \
+	"table:6: LENGTH 'ten' is not a number"; do
+	grep -qF "$text" said || fail "no '$text' in: $(cat said)"
+done
+equal "number of lines" "$(wc -l <said)" 5
+
+refused 1 "nothere: No such file or directory" regionfs table nothere "$mnt"
+refused 1 "dir: Is a directory" regionfs table dir "$mnt"
+head -c 2000 /dev/zero >zero
+refused 1 "zero:1: there is a NUL byte" regionfs table zero "$mnt"
+
+# An empty table is an empty directory.
+: >table
+mounted table table "$mnt"
+equal names "$(ls -A "$mnt")" ''
+unmounted
