@@ -8,6 +8,7 @@
  *	model.h		regions, as a list of what was done
  *	server.h	a FUSE server to steer and to look into
  *	expect.h	reads checked against the model
+ *	oracle.h	the same for files that are written to
  *	world.h		mounts, commands, threads around it
  */
 #ifndef FR_TEST_HARNESS_H
@@ -27,6 +28,7 @@
 #include "model.h"
 #include "server.h"
 #include "expect.h"
+#include "oracle.h"
 #include "world.h"
 
 #define KIB 1024ull

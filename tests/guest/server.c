@@ -159,6 +159,12 @@ struct tfile *srv_simple(uint64_t size)
 	return f;
 }
 
+void need_feature(const struct srv *s, uint64_t bit)
+{
+	if (!(s->attach.features & bit))
+		SKIP("the module does not announce feature %#llx", (unsigned long long)bit);
+}
+
 void srv_stop(struct srv *s)
 {
 	pid_t pid = s->pid;

@@ -160,6 +160,9 @@ void srv_start(struct srv *s);
 /* A started server with one pattern file "f" of @size bytes */
 struct tfile *srv_simple(uint64_t size);
 
+/* Skips the test if the module lacks FUSE_REGIONS_FEATURE_@bit */
+void need_feature(const struct srv *s, uint64_t bit);
+
 /* Unmount and wait for the server to leave by itself; a second call does nothing */
 void srv_stop(struct srv *s);
 
