@@ -129,8 +129,26 @@ static uint32_t access_flags(const struct server *s)
 	return FUSE_REGION_READ | FUSE_REGION_WRITE;
 }
 
-/* Bind the blocks in order, in messages of PER_MESSAGE. */
-static int bind_many(struct server *s, fuse_ino_t ino, struct message *msg)
+/* Which block is bound when: in order, or shuffled. NULL: no memory. */
+static uint32_t *make_order(const struct server *s)
+{
+	uint32_t *order = malloc(s->many * sizeof(*order));
+	uint64_t seed = 1, at;
+	uint32_t other;
+
+	for (uint64_t i = 0; order && i < s->many; i++) {
+		seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+		at = s->shuffle ? (seed >> 32) * (i + 1) >> 32 : i;
+		other = at == i ? i : order[at];
+		order[at] = i;
+		order[i] = other;
+	}
+	return order;
+}
+
+/* Bind the blocks in messages of PER_MESSAGE. */
+static int bind_blocks(struct server *s, fuse_ino_t ino, struct message *msg,
+		       const uint32_t *order)
 {
 	uint64_t total = 0, best = UINT64_MAX, worst = 0, messages = 0;
 	int64_t took;
@@ -139,11 +157,11 @@ static int bind_many(struct server *s, fuse_ino_t ino, struct message *msg)
 	for (uint64_t i = 0; i < s->many; i += n) {
 		for (n = 0; n < PER_MESSAGE && i + n < s->many; n++)
 			msg->record[n] = (struct fuse_passthrough_region){
-				.offset = (i + n) * BLOCK,
+				.offset = (uint64_t)order[i + n] * BLOCK,
 				.length = BLOCK,
 				.backing_id = s->backing_id,
 				.flags = access_flags(s),
-				.backing_offset = many_block(s, i + n) * BLOCK,
+				.backing_offset = many_block(s, order[i + n]) * BLOCK,
 			};
 		took = apply(s, ino, msg, n);
 		if (took < 0)
@@ -160,6 +178,15 @@ static int bind_many(struct server *s, fuse_ino_t ino, struct message *msg)
 		(unsigned long long)s->many, (unsigned long long)messages,
 		(unsigned long long)total, (unsigned long long)best, (unsigned long long)worst);
 	return 0;
+}
+
+static int bind_many(struct server *s, fuse_ino_t ino, struct message *msg)
+{
+	uint32_t *order = make_order(s);
+	int ret = order ? bind_blocks(s, ino, msg, order) : -ENOMEM;
+
+	free(order);
+	return ret;
 }
 
 int bind_file(struct server *s, fuse_ino_t ino, enum kind kind)

@@ -22,6 +22,7 @@ static const char usage[] =
 	"  --mode=library|raw|plain  regions by the library (default), by the bare interface, or none:\n"
 	"                            then the mount is never attached to the module\n"
 	"  --many=N                  regions in the file 'many' (1000000)\n"
+	"  --shuffle                 bind these in no order\n"
 	"  --report=FILE             write there what binding cost\n";
 
 static int usage_error(const char *what)
@@ -48,6 +49,7 @@ static int parse(struct server *s, int argc, char **argv)
 	static const struct option options[] = {
 		{ "mode", required_argument, NULL, 'm' },
 		{ "many", required_argument, NULL, 'n' },
+		{ "shuffle", no_argument, NULL, 's' },
 		{ "report", required_argument, NULL, 'r' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
@@ -63,8 +65,11 @@ static int parse(struct server *s, int argc, char **argv)
 			break;
 		case 'n':
 			s->many = strtoull(optarg, &end, 10);
-			if (*end || !s->many)
+			if (*end || !s->many || s->many > UINT32_MAX)
 				return usage_error("--many wants a number");
+			break;
+		case 's':
+			s->shuffle = true;
 			break;
 		case 'r':
 			s->report_path = optarg;

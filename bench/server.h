@@ -39,6 +39,7 @@ enum kind {
 struct server {
 	enum mode mode;
 	uint64_t many;		/* regions of KIND_MANY */
+	bool shuffle;		/* bind them in no order */
 	const char *report_path;
 	FILE *report;
 	int backing;
