@@ -191,6 +191,28 @@ START_TEST(unbind_without_memory_changes_nothing)
 }
 END_TEST
 
+static u64 sweep_start;
+
+static int sweep_op(void)
+{
+	return fr_txn_unbind(&txn, sweep_start, 1599);
+}
+
+START_TEST(sweep_opens_no_node_that_goes_as_a_whole)
+{
+	/* From where a leaf begins: the root, two nodes and the last leaf are opened. */
+	sweep_start = 120;
+	ck_assert_int_le(fail_each(sweep_op), 4);
+}
+END_TEST
+
+START_TEST(sweep_from_inside_a_leaf_opens_that_one_more)
+{
+	sweep_start = 122;
+	ck_assert_int_le(fail_each(sweep_op), 5);
+}
+END_TEST
+
 START_TEST(unbind_of_everything_needs_no_memory)
 {
 	ck_assert_int_eq(fail_each(unbind_all_op), 0);
@@ -328,6 +350,8 @@ int main(void)
 	unit_tcase_with(suite, "memory", many_regions, nothing_is_left,
 			bind_without_memory_changes_nothing, cut_without_memory_changes_nothing,
 			unbind_without_memory_changes_nothing,
+			sweep_opens_no_node_that_goes_as_a_whole,
+			sweep_from_inside_a_leaf_opens_that_one_more,
 			unbind_of_everything_needs_no_memory);
 	unit_tcase_with(suite, "removed", one_region, nothing_is_left,
 			bind_into_a_gap_removes_nothing, replace_of_a_gap_removes_nothing,
