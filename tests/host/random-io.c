@@ -144,33 +144,45 @@ static bool page_range(void)
 	return true;
 }
 
+/*
+ * A kernel may refuse (ENODEV) to share a mapping of bytes of different files
+ * if it is writable or, as FILE is, can be made so. Private ones always work.
+ */
+static char *map_file(int prot, int flags)
+{
+	char *map = mmap(NULL, length, prot, flags, file, offset);
+
+	if (map != MAP_FAILED)
+		return map;
+	if (errno != ENODEV || flags == MAP_PRIVATE)
+		die("mmap");
+	return NULL;
+}
+
 static void do_mmap_read(void)
 {
 	char *map;
 
 	if (!page_range())
 		return;
-	map = mmap(NULL, length, PROT_READ, number(2) ? MAP_SHARED : MAP_PRIVATE, file, offset);
-	if (map == MAP_FAILED)
-		die("mmap");
+	map = map_file(PROT_READ, number(2) ? MAP_SHARED : MAP_PRIVATE);
+	if (!map)
+		map = map_file(PROT_READ, MAP_PRIVATE);
 	if (pread(reference, theirs, length, offset) != (ssize_t)length)
 		die("read of the reference");
 	compare(map, theirs, length, offset);
 	munmap(map, length);
 }
 
-/* A kernel may refuse (ENODEV) to map bytes of different files for writing. */
 static void do_mmap_write(void)
 {
 	char *map;
 
 	if (!page_range() || is_ro(offset, offset + (off_t)((length + PAGE - 1) / PAGE * PAGE)))
 		return;
-	map = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, file, offset);
-	if (map == MAP_FAILED && errno == ENODEV)
+	map = map_file(PROT_READ | PROT_WRITE, MAP_SHARED);
+	if (!map)
 		return;
-	if (map == MAP_FAILED)
-		die("mmap");
 	noise(mine, length);
 	memcpy(map, mine, length);
 	if (number(2) && msync(map, length, MS_SYNC) < 0)
