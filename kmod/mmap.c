@@ -51,11 +51,13 @@ static bool fr_mmap_fits(const struct vm_area_struct *vma, u64 eof,
 	       from + (eof - start) == size;
 }
 
-/* A reference to the backing that can be mapped instead, or NULL. */
+/* A reference to the backing that can be mapped instead, and where; or NULL. */
 static struct fr_backing *fr_mmap_backing_of(struct fr_inode *fi,
-					     const struct vm_area_struct *vma)
+					     const struct vm_area_struct *vma,
+					     pgoff_t *pgoff)
 {
 	struct fr_backing *backing = NULL;
+	u64 start = (u64)vma->vm_pgoff << PAGE_SHIFT;
 	const struct fr_node *root;
 	struct fr_piece piece;
 	bool whole;
@@ -63,13 +65,15 @@ static struct fr_backing *fr_mmap_backing_of(struct fr_inode *fi,
 
 	idx = srcu_read_lock(&fi->conn->srcu);
 	root = fr_load_root(fi->map.root);
-	fr_map_find(root, (u64)vma->vm_pgoff << PAGE_SHIFT, &piece);
+	fr_map_find(root, start, &piece);
 	if (piece.region) {
 		whole = piece.region == fr_map_whole_tail(root);
 		if (fr_mmap_fits(vma, fr_read_eof(fi, root), piece.region,
 				 whole)) {
 			backing = fr_region_backing(piece.region);
 			fr_backing_get(backing);
+			*pgoff = fr_region_backing_pos(piece.region, start) >>
+				 PAGE_SHIFT;
 		}
 	}
 	srcu_read_unlock(&fi->conn->srcu, idx);
@@ -78,7 +82,7 @@ static struct fr_backing *fr_mmap_backing_of(struct fr_inode *fi,
 
 static int fr_mmap_backing(struct fr_inode *fi, struct file *file,
 			   struct vm_area_struct *vma,
-			   struct fr_backing *backing)
+			   struct fr_backing *backing, pgoff_t pgoff)
 {
 	bool write = fr_vma_may_write_back(vma);
 	struct backing_file_ctx ctx = {
@@ -95,6 +99,7 @@ static int fr_mmap_backing(struct fr_inode *fi, struct file *file,
 				 &backing->file->f_path, backing->cred);
 	if (IS_ERR(real))
 		return PTR_ERR(real);
+	vma->vm_pgoff = pgoff;	/* of the file it is about to be a mapping of */
 	err = backing_file_mmap(real, vma, &ctx);
 	fput(real);
 	if (!err && write)
@@ -156,12 +161,14 @@ int fr_mmap(struct file *file, struct vm_area_struct *vma)
 	struct fr_inode *fi = fr_file_inode(file);
 	u64 start = (u64)vma->vm_pgoff << PAGE_SHIFT;
 	struct fr_backing *backing;
+	pgoff_t pgoff;
 	int err;
 
 	if (fi && fr_load_root(fi->map.root)) {
-		backing = fr_mmap_backing_of(fi, vma);
+		backing = fr_mmap_backing_of(fi, vma, &pgoff);
 		if (backing) {
-			err = fr_mmap_backing(fi, file, vma, backing);
+			err = fr_mmap_backing(fi, file, vma, backing,
+					      pgoff);
 			fr_backing_put(backing);
 			return err;
 		}
