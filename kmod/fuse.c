@@ -86,13 +86,19 @@ static struct rw_semaphore *fr_fuse_killsb(void *fc)
 	return &FR_FIELD(fc, struct rw_semaphore, fr_layout.conn_killsb);
 }
 
-/* Each mounted super block of @fc; the caller holds killsb. */
-#define fr_for_each_sb(fc, pos, sb)					\
-	list_for_each(pos, &FR_FIELD(fc, struct list_head,		\
-				     fr_layout.conn_mounts))		\
-		if ((sb = FR_FIELD((char *)pos - fr_layout.mount_entry,	\
-				   struct super_block *,		\
-				   fr_layout.mount_sb)) == NULL) {} else
+/* The connection's mounts; the caller holds killsb. */
+static struct list_head *fr_fuse_mounts(void *fc)
+{
+	lockdep_assert_held(fr_fuse_killsb(fc));
+	return &FR_FIELD(fc, struct list_head, fr_layout.conn_mounts);
+}
+
+/* A mount's super block; NULL while it is being mounted. */
+static struct super_block *fr_fuse_mount_sb(struct list_head *entry)
+{
+	return FR_FIELD((char *)entry - fr_layout.mount_entry,
+			struct super_block *, fr_layout.mount_sb);
+}
 
 void fr_fuse_set_stack_depth(void *fc, int depth)
 {
@@ -100,8 +106,11 @@ void fr_fuse_set_stack_depth(void *fc, int depth)
 	struct list_head *pos;
 
 	down_read(fr_fuse_killsb(fc));
-	fr_for_each_sb(fc, pos, sb)
-		sb->s_stack_depth = max(sb->s_stack_depth, depth);
+	list_for_each(pos, fr_fuse_mounts(fc)) {
+		sb = fr_fuse_mount_sb(pos);
+		if (sb)
+			sb->s_stack_depth = max(sb->s_stack_depth, depth);
+	}
 	up_read(fr_fuse_killsb(fc));
 }
 
@@ -112,8 +121,11 @@ int fr_fuse_stack_depth(void *fc)
 	int depth = 0;
 
 	down_read(fr_fuse_killsb(fc));
-	fr_for_each_sb(fc, pos, sb)
-		depth = max(sb->s_stack_depth, depth);
+	list_for_each(pos, fr_fuse_mounts(fc)) {
+		sb = fr_fuse_mount_sb(pos);
+		if (sb)
+			depth = max(sb->s_stack_depth, depth);
+	}
 	up_read(fr_fuse_killsb(fc));
 	return depth;
 }
@@ -138,8 +150,11 @@ struct inode *fr_fuse_ilookup(void *fc, u64 nodeid)
 	struct list_head *pos;
 
 	down_read(fr_fuse_killsb(fc));
-	fr_for_each_sb(fc, pos, sb) {
-		inode = find_inode_nowait(sb, nodeid, fr_fuse_match, &nodeid);
+	list_for_each(pos, fr_fuse_mounts(fc)) {
+		sb = fr_fuse_mount_sb(pos);
+		if (sb)
+			inode = find_inode_nowait(sb, nodeid, fr_fuse_match,
+						  &nodeid);
 		if (inode)
 			break;
 	}

@@ -17,7 +17,8 @@
 #include "io.h"
 #include "rw.h"
 
-/* What else changes when bytes of a backing were written. Any context, while
+/*
+ * What else changes when bytes of a backing were written. Any context, while
  * FUSE's cache of the inode is empty.
  */
 void fr_write_done(struct fr_inode *fi, loff_t pos, size_t len)
