@@ -7,6 +7,7 @@
 #include <linux/slab.h>
 #include <linux/uio.h>
 
+#include "dio.h"
 #include "rw.h"
 
 /**
@@ -16,8 +17,9 @@
  * @fi:		the inode; its fr_conn's srcu is held until completion
  * @idx:	for srcu_up_read()
  * @write:	which way
+ * @dio:	its buffer, when that was user memory
  * @res:	result, while @work is queued
- * @work:	completes a write that has pages to drop, which may sleep
+ * @work:	completes it where it may sleep: pages are unpinned, or dropped
  */
 struct fr_aio {
 	struct kiocb iocb;
@@ -25,6 +27,7 @@ struct fr_aio {
 	struct fr_inode *fi;
 	int idx;
 	bool write;
+	struct fr_dio *dio;
 	long res;
 	struct work_struct work;
 };
@@ -37,28 +40,27 @@ static void fr_aio_free(struct fr_aio *aio)
 	kmem_cache_free(fr_aio_cache, aio);
 }
 
-static void fr_aio_finish(struct fr_aio *aio, long res)
+static void fr_aio_work(struct work_struct *work)
 {
+	struct fr_aio *aio = container_of(work, struct fr_aio, work);
 	struct file *file = aio->iocb.ki_filp;
 	struct kiocb *orig = aio->orig;
+	long res = aio->res;
 
+	if (aio->write)
+		kiocb_end_write(&aio->iocb);
 	if (aio->write && res > 0) {
 		fsnotify_modify(file);
 		fr_write_done(aio->fi, orig->ki_pos, res);
 	} else if (res >= 0) {
 		fsnotify_access(file);
 	}
+	if (aio->dio)
+		fr_dio_unpin(aio->dio);
 	fr_aio_free(aio);
 	if (res > 0)
 		orig->ki_pos += res;
 	orig->ki_complete(orig, res);
-}
-
-static void fr_aio_work(struct work_struct *work)
-{
-	struct fr_aio *aio = container_of(work, struct fr_aio, work);
-
-	fr_aio_finish(aio, aio->res);
 }
 
 /* Any context. iocb->ki_pos is the backing's: only the count is of use. */
@@ -66,15 +68,8 @@ static void fr_aio_complete(struct kiocb *iocb, long res)
 {
 	struct fr_aio *aio = container_of(iocb, struct fr_aio, iocb);
 
-	if (aio->write) {
-		kiocb_end_write(iocb);
-		if (res > 0 && aio->fi->inode->i_mapping->nrpages) {
-			aio->res = res;
-			queue_work(fr_wq, &aio->work);
-			return;
-		}
-	}
-	fr_aio_finish(aio, res);
+	aio->res = res;
+	queue_work(fr_wq, &aio->work);
 }
 
 static ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
@@ -96,6 +91,7 @@ static ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
 	aio->orig = iocb;
 	aio->fi = fi;
 	aio->write = access == FR_WRITE;
+	aio->dio = iocb->private;
 	INIT_WORK(&aio->work, fr_aio_work);
 	aio->idx = srcu_down_read(&fi->conn->srcu);
 	aio->iocb = (struct kiocb) {
@@ -108,7 +104,6 @@ static ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
 	};
 
 	old = fr_override_creds(backing->cred);
-	iter->nofault = true;	/* see regions.h */
 	if (aio->write) {
 		kiocb_start_write(&aio->iocb);
 		ret = file->f_op->write_iter(&aio->iocb, iter);
@@ -117,7 +112,6 @@ static ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
 	} else {
 		ret = file->f_op->read_iter(&aio->iocb, iter);
 	}
-	iter->nofault = false;
 	fr_revert_creds(old);
 	if (ret != -EIOCBQUEUED)
 		fr_aio_free(aio);

@@ -195,6 +195,8 @@ static int fr_bind_check(struct inode *inode)
 		return -ENOENT;	/* just being read in */
 	if (!S_ISREG(inode->i_mode) || IS_DAX(inode))
 		return -EOPNOTSUPP;
+	if (!fr_file_learn(inode->i_fop))
+		return -EOPNOTSUPP;
 	if (fr_fuse_in_passthrough(inode))
 		return -EBUSY;
 	return 0;

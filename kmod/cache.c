@@ -6,8 +6,10 @@
  */
 
 #include <linux/bvec.h>
+#include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/slab.h>
 #include <linux/uio.h>
 #include <linux/writeback.h>
 
@@ -19,47 +21,116 @@ static const struct address_space_operations *fr_orig_aops __read_mostly;
 static struct address_space_operations fr_aops;
 static DEFINE_SPINLOCK(fr_aops_lock);
 
-/* Fill a locked folio as a read would. */
-static int fr_folio_fill(struct fr_inode *fi, struct file *file,
-			 struct folio *folio)
+/*
+ * Fill @size bytes of @it, which are @folio's, as a read would. @bound: without
+ * the server; -ESTALE where that takes it.
+ */
+static int fr_folio_read(struct fr_inode *fi, struct file *file,
+			 struct folio *folio, struct iov_iter *it, bool bound)
 {
-	size_t size = folio_size(folio);
-	struct iov_iter it;
 	struct kiocb iocb;
-	struct bio_vec bv;
+	struct fr_io io = {
+		.fi = fi, .iocb = &iocb, .iter = it, .pos = folio_pos(folio),
+		.want = folio_size(folio), .access = FR_READ, .bound = bound,
+	};
 	ssize_t n;
 
-	bvec_set_folio(&bv, folio, size, 0);
-	iov_iter_bvec(&it, ITER_DEST, &bv, 1, size);
 	init_sync_kiocb(&iocb, file);
 	iocb.ki_flags &= ~(IOCB_DIRECT | IOCB_APPEND);
-	iocb.ki_pos = folio_pos(folio);
-	while (iov_iter_count(&it)) {
-		n = fr_read(fi, &iocb, &it);
-		if (n < 0)
-			return n;
-		if (!n)
-			iov_iter_zero(iov_iter_count(&it), &it);
+	n = fr_io_run(&io);
+	if (n < 0)
+		return n;
+	if (n < folio_size(folio)) {
+		if (io.err)
+			return io.err;
+		/* Behind the end of file */
+		iov_iter_advance(it, n);
+		iov_iter_zero(folio_size(folio) - n, it);
 	}
-	folio_mark_uptodate(folio);
 	return 0;
 }
 
-static int fr_read_folio(struct file *file, struct folio *folio)
+/* Fill a locked folio that is all bound; -ESTALE when it is not. */
+static int fr_folio_fill(struct fr_inode *fi, struct file *file,
+			 struct folio *folio)
 {
-	struct fr_inode *fi = fr_file_inode(file);
+	struct iov_iter it;
+	struct bio_vec bv;
 	int err;
 
-	if (!fi || !fr_load_root(fi->map.root))
-		return fr_orig_aops->read_folio(file, folio);
-	err = fr_folio_fill(fi, file, folio);
-	folio_unlock(folio);
+	bvec_set_folio(&bv, folio, folio_size(folio), 0);
+	iov_iter_bvec(&it, ITER_DEST, &bv, 1, folio_size(folio));
+	err = fr_folio_read(fi, file, folio, &it, true);
+	if (!err)
+		folio_mark_uptodate(folio);
 	return err;
 }
 
-/* No byte of the folio takes the server to read, or write. */
-static bool fr_folio_bound(struct fr_inode *fi, struct folio *folio,
-			   unsigned int access)
+/*
+ * Fill a folio that takes the server. FUSE's direct read looks at the folios
+ * of its range, and may take the inode lock because of a locked one: so the
+ * folio is unlocked meanwhile, and filled from a copy. Who drops the folio in
+ * between has it taken out of the cache.
+ */
+static int fr_folio_fill_unlocked(struct fr_inode *fi, struct file *file,
+				  struct folio *folio)
+{
+	struct address_space *mapping = folio->mapping;
+	size_t size = folio_size(folio);
+	struct iov_iter it;
+	struct kvec kvec;
+	int err = -ENOMEM;
+
+	folio_get(folio);
+	folio_unlock(folio);
+	kvec.iov_base = kmalloc(size, GFP_KERNEL);
+	kvec.iov_len = size;
+	if (kvec.iov_base) {
+		iov_iter_kvec(&it, ITER_DEST, &kvec, 1, size);
+		err = fr_folio_read(fi, file, folio, &it, false);
+	}
+	folio_lock(folio);
+	if (folio->mapping != mapping) {
+		err = AOP_TRUNCATED_PAGE;
+	} else if (!err && !folio_test_uptodate(folio)) {
+		memcpy_to_folio(folio, 0, kvec.iov_base, size);
+		folio_mark_uptodate(folio);
+	}
+	folio_unlock(folio);
+	folio_put(folio);
+	kfree(kvec.iov_base);
+	return err;
+}
+
+/*
+ * @file need not be one of ours: it may have been opened before the server
+ * attached. It sees regions all the same, through the pages.
+ */
+static int fr_read_folio(struct file *file, struct folio *folio)
+{
+	struct fr_inode *fi;
+	int err;
+
+	atomic_inc(&fr_pending);
+	fi = fr_inode_find(folio->mapping->host);
+	if (!fi || !fr_load_root(fi->map.root) || !file) {
+		err = fr_orig_aops->read_folio(file, folio);
+		goto out;
+	}
+	err = fr_folio_fill(fi, file, folio);
+	if (err == -ESTALE)
+		err = fr_folio_fill_unlocked(fi, file, folio);
+	else
+		folio_unlock(folio);
+out:
+	if (fi)
+		fr_inode_put(fi);
+	fr_pending_done();
+	return err;
+}
+
+/* No byte of the folio takes the server to write. */
+static bool fr_folio_bound(struct fr_inode *fi, struct folio *folio)
 {
 	u64 last = folio_pos(folio) + folio_size(folio) - 1;
 	const struct fr_node *root;
@@ -75,7 +146,7 @@ static bool fr_folio_bound(struct fr_inode *fi, struct folio *folio,
 	if (folio_pos(folio) < eof) {
 		last = min(last, eof - 1);
 		fr_cut_begin(&cut, root, folio_pos(folio),
-			     last - folio_pos(folio) + 1, access);
+			     last - folio_pos(folio) + 1, FR_WRITE);
 		while (bound && fr_cut_next(&cut, &piece))
 			bound = piece.region;
 	}
@@ -89,18 +160,23 @@ static bool fr_folio_bound(struct fr_inode *fi, struct folio *folio,
  */
 static void fr_readahead(struct readahead_control *rac)
 {
-	struct fr_inode *fi = fr_file_inode(rac->file);
+	struct fr_inode *fi;
 	struct folio *folio;
 
+	atomic_inc(&fr_pending);
+	fi = fr_inode_find(rac->mapping->host);
 	if (!fi || !fr_load_root(fi->map.root)) {
 		fr_orig_aops->readahead(rac);
-		return;
+		goto out;
 	}
 	while ((folio = readahead_folio(rac))) {
-		if (fr_folio_bound(fi, folio, FR_READ))
-			fr_folio_fill(fi, rac->file, folio);
+		fr_folio_fill(fi, rac->file, folio);
 		folio_unlock(folio);
 	}
+out:
+	if (fi)
+		fr_inode_put(fi);
+	fr_pending_done();
 }
 
 /* Write a folio whose bytes are all bound. Locked on entry, not on return. */
@@ -149,7 +225,7 @@ static int fr_writepages_bound(struct fr_inode *fi,
 			folio_unlock(folio);	/* truncated meanwhile */
 			continue;
 		}
-		if (!fr_folio_bound(fi, folio, FR_WRITE)) {
+		if (!fr_folio_bound(fi, folio)) {
 			folio_redirty_for_writepage(wbc, folio);
 			folio_unlock(folio);
 			*more = true;

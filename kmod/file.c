@@ -54,8 +54,8 @@ void fr_file_ops_init(struct file_operations *fops)
 	fops->release = fr_release;
 }
 
-/* FUSE has one table for regular files; learn it from the first file seen. */
-static bool fr_file_learn(const struct file_operations *fops)
+/* FUSE has one table for regular files; learn it from the first one seen. */
+bool fr_file_learn(const struct file_operations *fops)
 {
 	if (likely(READ_ONCE(fr_orig_fops)))
 		return fops == fr_orig_fops;

@@ -135,6 +135,8 @@ static u64 fr_fuse_nodeid(struct inode *inode)
 	return FR_FIELD(inode, u64, fr_layout.inode_nodeid);
 }
 
+static void fr_fuse_put(struct super_block *sb, struct inode *inode);
+
 /* Runs under inode_hash_lock; igrab() refuses an inode that is being freed. */
 static int fr_fuse_match(struct inode *inode, fr_hash_t hash, void *nodeid)
 {
@@ -152,48 +154,56 @@ struct inode *fr_fuse_ilookup(void *fc, u64 nodeid)
 	down_read(fr_fuse_killsb(fc));
 	list_for_each(pos, fr_fuse_mounts(fc)) {
 		sb = fr_fuse_mount_sb(pos);
-		if (sb)
-			inode = find_inode_nowait(sb, nodeid, fr_fuse_match,
-						  &nodeid);
+		/* An unmount must not find the inode busy: keep it waiting */
+		if (!sb || !atomic_inc_not_zero(&sb->s_active))
+			continue;
+		inode = find_inode_nowait(sb, nodeid, fr_fuse_match, &nodeid);
 		if (inode)
 			break;
+		fr_fuse_put(sb, NULL);
 	}
 	up_read(fr_fuse_killsb(fc));
 	return inode;
 }
 
-struct fr_iput {
+struct fr_put {
 	struct work_struct work;
 	struct super_block *sb;
 	struct inode *inode;
 };
 
-static void fr_iput_work(struct work_struct *work)
+static void fr_put_work(struct work_struct *work)
 {
-	struct fr_iput *i = container_of(work, struct fr_iput, work);
+	struct fr_put *put = container_of(work, struct fr_put, work);
 
-	iput(i->inode);
-	deactivate_super(i->sb);
-	kfree(i);
+	if (put->inode)
+		iput(put->inode);
+	deactivate_super(put->sb);
+	kfree(put);
+}
+
+/*
+ * Drop a reference to the inode, if any, and an active one to its mount. What
+ * a last one sets off may wait for the server, so another task does that.
+ */
+static void fr_fuse_put(struct super_block *sb, struct inode *inode)
+{
+	struct fr_put *put;
+
+	if (inode && atomic_add_unless(&inode->i_count, -1, 1))
+		inode = NULL;
+	if (!inode && atomic_add_unless(&sb->s_active, -1, 1))
+		return;
+	put = kmalloc(sizeof(*put), GFP_KERNEL | __GFP_NOFAIL);
+	INIT_WORK(&put->work, fr_put_work);
+	put->inode = inode;
+	put->sb = sb;
+	queue_work(fr_wq, &put->work);
 }
 
 void fr_fuse_iput(struct inode *inode)
 {
-	struct super_block *sb = inode->i_sb;
-	struct fr_iput *i;
-
-	if (atomic_add_unless(&inode->i_count, -1, 1))
-		return;
-	/*
-	 * The last reference. Evicting may wait for pages that the server
-	 * holds, so another task does it, and keeps the mount alive until then.
-	 */
-	i = kmalloc(sizeof(*i), GFP_KERNEL | __GFP_NOFAIL);
-	INIT_WORK(&i->work, fr_iput_work);
-	i->inode = inode;
-	i->sb = sb;
-	atomic_inc(&sb->s_active);
-	queue_work(fr_wq, &i->work);
+	fr_fuse_put(inode->i_sb, inode);
 }
 
 bool fr_fuse_in_passthrough(struct inode *inode)

@@ -27,7 +27,7 @@ int fr_fuse_stack_depth(void *fc);
 /*
  * The inode with this nodeid, with a reference, or NULL when it is not in the
  * cache or on its way out of it. Waits neither for the server nor for an
- * eviction. Give it back with fr_fuse_iput().
+ * eviction. Its mount stays as well, until fr_fuse_iput().
  */
 struct inode *fr_fuse_ilookup(void *fc, u64 nodeid);
 

@@ -18,13 +18,21 @@ void fr_txn_commit(struct fr_txn *txn)
 	fr_publish(txn->map->root, txn->root);
 }
 
-/* Is any byte of [@start, @last] bound? */
-static bool overlaps(const struct fr_node *root, u64 start, u64 last)
+/* Is any byte up to @last bound, where @piece is what begins the range? */
+static bool is_bound(const struct fr_piece *piece, u64 last)
+{
+	return piece->region || piece->last < last;
+}
+
+/* Something in [@start, @last] goes. Could readers see it? */
+static void note_removal(struct fr_txn *txn, u64 start, u64 last)
 {
 	struct fr_piece piece;
 
-	fr_map_find(root, start, &piece);
-	return piece.region || piece.last < last;
+	if (txn->removed)
+		return;
+	fr_map_find(txn->map->root, start, &piece);
+	txn->removed = is_bound(&piece, last);
 }
 
 /* What is left of @r from @start on. */
@@ -169,15 +177,15 @@ static int drop_inside(struct fr_txn *txn, u64 start, u64 last)
 	}
 }
 
-int fr_txn_unbind(struct fr_txn *txn, u64 start, u64 last)
+/* Make a gap of [@start, @last], which begins with @piece. */
+static int make_gap(struct fr_txn *txn, u64 start, u64 last, struct fr_piece *piece)
 {
-	struct fr_piece piece;
+	u64 region_last;
 	int err;
 
-	if (!overlaps(txn->root, start, last))
+	if (!is_bound(piece, last))
 		return 0;
-	if (!txn->removed)
-		txn->removed = overlaps(txn->map->root, start, last);
+	note_removal(txn, start, last);
 
 	/* Nothing needs to be allocated, so this cannot fail. */
 	if (start <= fr_node_first(txn->root) && last == FR_LAST_MAX) {
@@ -186,21 +194,46 @@ int fr_txn_unbind(struct fr_txn *txn, u64 start, u64 last)
 		return 0;
 	}
 
-	fr_map_find(txn->root, start, &piece);
-	if (piece.region && piece.region->start < start) {
-		u64 region_last = piece.region->last;
-
+	if (piece->region && piece->region->start < start) {
+		region_last = piece->region->last;
 		err = cut_before(txn, start, last);
 		if (err || region_last >= last)
 			return err;
 	}
-	fr_map_find(txn->root, last, &piece);
-	if (piece.region && piece.region->last > last) {
+	fr_map_find(txn->root, last, piece);
+	if (piece->region && piece->region->last > last) {
 		err = cut_after(txn, last);
 		if (err)
 			return err;
 	}
 	return drop_inside(txn, start, last);
+}
+
+int fr_txn_unbind(struct fr_txn *txn, u64 start, u64 last)
+{
+	struct fr_piece piece;
+
+	fr_map_find(txn->root, start, &piece);
+	return make_gap(txn, start, last, &piece);
+}
+
+/* Bind anew the very bytes that a region has: nothing moves. */
+static int rebind(struct fr_txn *txn, const struct fr_region *r)
+{
+	struct fr_region *old;
+	struct fr_path path;
+	int err;
+
+	note_removal(txn, r->start, r->last);
+	err = fr_path_seek(txn, r->start, &path);
+	if (err)
+		return err;
+	old = &path.node[0]->region[path.slot[0] - 1];
+	txn->map->ops->get(fr_region_backing(r));
+	txn->map->ops->put(fr_region_backing(old));
+	*old = *r;
+	fr_path_fix(&path);
+	return 0;
 }
 
 /* The first region of an empty map. */
@@ -219,7 +252,8 @@ static int bind_first(struct fr_txn *txn, const struct fr_region *r)
 	return 0;
 }
 
-int fr_txn_bind(struct fr_txn *txn, const struct fr_region *r, bool replace)
+/* Bind @r where nothing else is bound. */
+static int bind(struct fr_txn *txn, const struct fr_region *r)
 {
 	const struct fr_node *leaf;
 	struct fr_path path;
@@ -227,14 +261,8 @@ int fr_txn_bind(struct fr_txn *txn, const struct fr_region *r, bool replace)
 	u64 next;
 	int err;
 
-	if (replace) {
-		err = fr_txn_unbind(txn, r->start, r->last);
-		if (err)
-			return err;
-	}
 	if (!txn->root)
 		return bind_first(txn, r);
-
 	err = fr_path_seek(txn, r->start, &path);
 	if (err)
 		return err;
@@ -244,4 +272,20 @@ int fr_txn_bind(struct fr_txn *txn, const struct fr_region *r, bool replace)
 	if ((at && leaf->region[at - 1].last >= r->start) || next <= r->last)
 		return -EEXIST;
 	return fr_path_insert(txn, &path, r);
+}
+
+int fr_txn_bind(struct fr_txn *txn, const struct fr_region *r, bool replace)
+{
+	struct fr_piece piece;
+	int err;
+
+	if (replace) {
+		fr_map_find(txn->root, r->start, &piece);
+		if (piece.region && piece.region->start == r->start && piece.last == r->last)
+			return rebind(txn, r);
+		err = make_gap(txn, r->start, r->last, &piece);
+		if (err)
+			return err;
+	}
+	return bind(txn, r);
 }

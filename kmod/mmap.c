@@ -174,8 +174,12 @@ int fr_mmap(struct file *file, struct vm_area_struct *vma)
 		}
 		if (fr_vma_may_write_back(vma) &&
 		    !fr_mmap_edges_aligned(fi, start, start + vma->vm_end -
-					   vma->vm_start - 1))
-			return -ENODEV;
+					   vma->vm_start - 1)) {
+			if (vma->vm_flags & VM_WRITE)
+				return -ENODEV;
+			/* For reading, as if the file had been opened for that */
+			vm_flags_clear(vma, VM_MAYWRITE);
+		}
 	}
 	err = fr_orig_fops->mmap(file, vma);
 	/* Regions may come while it is mapped */

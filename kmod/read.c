@@ -5,6 +5,7 @@
  * into pieces, see io.h.
  */
 
+#include "dio.h"
 #include "io.h"
 #include "rw.h"
 
@@ -180,5 +181,7 @@ ssize_t fr_read_iter(struct kiocb *iocb, struct iov_iter *to)
 		if (err)
 			return err;
 	}
+	if (unlikely(iocb->ki_flags & IOCB_DIRECT))
+		return fr_dio(fi, iocb, to, FR_READ);
 	return fr_read_fast(fi, iocb, to);
 }

@@ -178,6 +178,7 @@ void fr_bind_trim(struct fr_inode *fi, u64 size);
 /* file.c */
 extern struct file_operations fr_adopted_fops;
 extern const struct file_operations *fr_orig_fops;
+bool fr_file_learn(const struct file_operations *fops);
 void fr_file_adopt(struct inode *inode, struct file *file);
 struct fr_inode *fr_file_promote(struct file *file);
 void fr_file_ops_init(struct file_operations *fops);
@@ -219,6 +220,7 @@ int fr_fadvise(struct file *file, loff_t offset, loff_t len, int advice);
 
 /* write.c */
 ssize_t fr_write_iter(struct kiocb *iocb, struct iov_iter *from);
+ssize_t fr_write(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *from);
 void fr_write_done(struct fr_inode *fi, loff_t pos, size_t len);
 
 /* sync.c */

@@ -14,18 +14,16 @@ int fr_rw_check_flags(struct file *file, int *flags)
 	return 0;
 }
 
-/* Direct I/O pins the buffer's pages, which is not to fault either. */
+/* The buffer is pinned (dio.c): nothing in here faults. */
 ssize_t fr_rw_direct(struct kiocb *kiocb, struct iov_iter *iter,
 		     unsigned int access)
 {
-	bool nofault = iter->nofault;
-	ssize_t ret;
+	size_t count = iov_iter_count(iter);
+	ssize_t ret = fr_rw_call(kiocb->ki_filp, kiocb, iter, access);
 
-	iter->nofault = true;
-	ret = fr_rw_call(kiocb->ki_filp, kiocb, iter, access);
-	iter->nofault = nofault;
 	if (ret == -EINVAL) {
 		/* The shift, or the buffer, does not suit direct I/O */
+		iov_iter_revert(iter, count - iov_iter_count(iter));
 		kiocb->ki_flags &= ~IOCB_DIRECT;
 		ret = fr_rw_call(kiocb->ki_filp, kiocb, iter, access);
 	}

@@ -108,18 +108,26 @@ static __always_inline ssize_t fr_rw_sync(struct fr_backing *backing,
 	return ret;
 }
 
-/* The same for any caller; the backing completes it before this returns. */
+/*
+ * The same for any caller: the backing completes it before this returns, and
+ * @iter has advanced by what is returned, also where the backing went further
+ * before it failed.
+ */
 static inline ssize_t fr_rw(struct fr_backing *backing, struct kiocb *iocb,
 			    loff_t pos, struct iov_iter *iter,
 			    unsigned int access)
 {
+	size_t count = iov_iter_count(iter);
 	struct kiocb sync = {
 		.ki_filp = iocb->ki_filp,
 		.ki_flags = iocb->ki_flags,
 		.ki_ioprio = iocb->ki_ioprio,
 	};
+	ssize_t ret = fr_rw_sync(backing, &sync, pos, iter, access);
 
-	return fr_rw_sync(backing, &sync, pos, iter, access);
+	iov_iter_revert(iter, count - iov_iter_count(iter) -
+			      max_t(ssize_t, ret, 0));
+	return ret;
 }
 
 #endif /* FR_RW_H */

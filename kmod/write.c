@@ -13,6 +13,7 @@
  * O_APPEND finds out where to write.
  */
 
+#include "dio.h"
 #include "fuse.h"
 #include "io.h"
 #include "rw.h"
@@ -284,17 +285,11 @@ static ssize_t fr_write_any(struct fr_inode *fi, struct kiocb *iocb,
 	return done ?: ret;
 }
 
-ssize_t fr_write_iter(struct kiocb *iocb, struct iov_iter *from)
+ssize_t fr_write(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *from)
 {
 	struct file *file = iocb->ki_filp;
-	struct fr_inode *fi = fr_file_inode(file);
 	ssize_t ret;
 
-	if (unlikely(!fi || !fr_load_root(fi->map.root))) {
-		if (iocb->ki_flags & IOCB_NOWAIT)
-			return -EAGAIN;
-		return fr_orig_fops->write_iter(iocb, from);
-	}
 	if (likely(!file->f_mapping->nrpages)) {
 		ret = fr_write_fast(fi, iocb, from);
 		if (likely(ret))
@@ -314,4 +309,20 @@ ssize_t fr_write_iter(struct kiocb *iocb, struct iov_iter *from)
 			return ret;
 	}
 	return fr_write_any(fi, iocb, from);
+}
+
+ssize_t fr_write_iter(struct kiocb *iocb, struct iov_iter *from)
+{
+	struct fr_inode *fi = fr_file_inode(iocb->ki_filp);
+
+	if (unlikely(!fi || !fr_load_root(fi->map.root))) {
+		if (iocb->ki_flags & IOCB_NOWAIT)
+			return -EAGAIN;
+		return fr_orig_fops->write_iter(iocb, from);
+	}
+	if (unlikely(!iov_iter_count(from)))
+		return 0;
+	if (unlikely(iocb->ki_flags & IOCB_DIRECT))
+		return fr_dio(fi, iocb, from, FR_WRITE);
+	return fr_write(fi, iocb, from);
 }
