@@ -255,32 +255,45 @@ static int fallocate_range(struct tablefs *tablefs, struct table_node *node, fus
 	return err;
 }
 
-static int fallocate_whole(struct table_node *node, int mode, off_t offset, off_t length)
+/* The backing's size is the file's. */
+static int fallocate_whole(struct table_node *node, int mode, uint64_t offset, uint64_t length)
 {
-	off_t shift = (off_t)node->file->regions[0].backing_offset;
+	uint64_t skipped = node->file->regions[0].backing_offset;
+	int fd = node->backings[0]->fd, keep = mode & FALLOC_FL_KEEP_SIZE;
 
-	return fallocate(node->backings[0]->fd, mode, offset + shift, length) < 0 ? -errno : 0;
+	if (offset + length > (uint64_t)INT64_MAX - skipped)
+		return -EFBIG;
+	if (!(mode & FALLOC_FL_PUNCH_HOLE))
+		return fallocate(fd, keep, (off_t)(offset + skipped), (off_t)length) < 0 ? -errno
+											 : 0;
+	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(offset + skipped),
+		      (off_t)length) < 0)
+		return -errno;
+	if (keep || table_node_size(node) >= offset + length)
+		return 0;
+	return truncate_whole(node, offset + length);
 }
 
 static int do_fallocate(struct tablefs *tablefs, struct table_node *node, fuse_ino_t nodeid,
-			int mode, off_t offset, off_t length)
+			int mode, uint64_t offset, uint64_t length)
 {
 	bool zero = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
-	int err;
+	int err = 0;
 
 	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		return -EOPNOTSUPP;
 	if (!node->file->writable)
 		return -EROFS;
+	/* More file systems can punch holes than zero ranges, and it reads the same. */
+	mode &= FALLOC_FL_KEEP_SIZE;
+	if (zero)
+		mode |= FALLOC_FL_PUNCH_HOLE;
 	if (node->file->whole)
 		return fallocate_whole(node, mode, offset, length);
-	/* More file systems can punch holes than zero ranges, and it reads the same. */
-	err = zero ? fallocate_range(tablefs, node, nodeid, 0, (uint64_t)offset, (uint64_t)length,
-				     true)
-		   : 0;
+	if (zero)
+		err = fallocate_range(tablefs, node, nodeid, mode, offset, length, true);
 	if (!err)
-		err = fallocate_range(tablefs, node, nodeid, zero ? FALLOC_FL_PUNCH_HOLE : 0,
-				      (uint64_t)offset, (uint64_t)length, false);
+		err = fallocate_range(tablefs, node, nodeid, mode, offset, length, false);
 	return err;
 }
 
@@ -289,7 +302,7 @@ void tablefs_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset
 {
 	struct tablefs *tablefs = tablefs_of(req);
 	struct table_node *node = table_node(tablefs, nodeid);
-	int err = do_fallocate(tablefs, node, nodeid, mode, offset, length);
+	int err = do_fallocate(tablefs, node, nodeid, mode, (uint64_t)offset, (uint64_t)length);
 
 	(void)fi;
 	if (!err) {
