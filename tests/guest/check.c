@@ -276,7 +276,7 @@ static int run_test(int i)
 	test_pid = getpid();
 	signal(SIGALRM, on_alarm);
 	signal(SIGPIPE, SIG_IGN);
-	test_watchdog(50);
+	test_watchdog(120);
 	tests[i].fn();
 	end(TEST_PASS);
 }

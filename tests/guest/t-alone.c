@@ -15,7 +15,7 @@ static struct tfile *half_bound(struct srv_opts opts)
 	struct srv *s = srv_new(&opts);
 	struct tfile *f = srv_file(s, "f", SIZE);
 
-	test_watchdog(25);
+	test_watchdog(60);
 	srv_start(s);
 	b = backing_new(SIZE);
 	srv_register(s, b);

@@ -107,7 +107,7 @@ TEST(r4_nowait_stopped_server)
 	struct tfile *f = mixed(shared_ext4());
 	int fd = srv_open(f, O_RDONLY);
 
-	test_watchdog(20);
+	test_watchdog(60);
 	expect_read(f, fd, 2 * PAGE, 3 * PAGE);
 	srv_signal(f->srv, SIGSTOP);
 	CHECK_EQ(nowait(f, fd, 2 * PAGE, 3 * PAGE), 3 * PAGE);

@@ -334,7 +334,7 @@ TEST(g5_faults_with_stopped_server)
 	int fd = srv_open(f, O_RDONLY);
 	unsigned char *p, *q;
 
-	test_watchdog(20);
+	test_watchdog(60);
 	CHECK_ZERO(region_bind(f, 0, 20 * PAGE, b, 0, 0));
 	CHECK_ZERO(region_bind(f, 20 * PAGE, 20 * PAGE, c, 11, 0));
 	p = map(fd, PROT_READ, MAP_SHARED, 0, SIZE);

@@ -26,7 +26,7 @@ static struct tfile *file(struct srv_opts opts, bool store)
 	struct srv *s = srv_new(&opts);
 	struct tfile *f = store ? srv_store_file(s, "f", SIZE) : srv_file(s, "f", SIZE);
 
-	test_watchdog(25);
+	test_watchdog(60);
 	side = shared_alloc(sizeof(*side));
 	side->b = backing_new(SIZE);
 	side->c = backing_new(SIZE);

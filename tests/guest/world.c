@@ -157,6 +157,34 @@ void drop_caches(void)
 	close(fd);
 }
 
+int module_load(void)
+{
+	int fd = (int)CHECK_OK(open(getenv("FUSE_REGIONS_KO"), O_RDONLY | O_CLOEXEC)), res;
+
+	res = syscall(SYS_finit_module, fd, "", 0) ? -errno : 0;
+	close(fd);
+	return res;
+}
+
+static void load_again(void *arg)
+{
+	(void)arg;
+	module_load();
+}
+
+int module_unload(void)
+{
+	static bool registered;
+	const char *file = getenv("FUSE_REGIONS_KO");
+
+	if (!file || access(file, R_OK))
+		SKIP("FUSE_REGIONS_KO does not name the module's file");
+	if (!registered)
+		test_at_end(load_again, NULL);
+	registered = true;
+	return syscall(SYS_delete_module, "fuse_regions", O_NONBLOCK) ? -errno : 0;
+}
+
 static void *thread(void *arg)
 {
 	struct threads *t = arg;

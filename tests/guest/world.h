@@ -38,6 +38,14 @@ void drop_capability(int cap);
 /* Drop clean page cache, dentries and inodes */
 void drop_caches(void);
 
+/*
+ * Load and unload the module by the system calls that rmmod and insmod use: 0
+ * or -errno. The file is $FUSE_REGIONS_KO; without it the test is skipped. It
+ * is loaded again when the test ends.
+ */
+int module_load(void);
+int module_unload(void);
+
 /* Threads that call @fn(@arg) again and again until threads_stop() or *@stop */
 #define MAX_THREADS 16
 
