@@ -3,11 +3,12 @@
  * What the map costs. Run by bench-map.sh, which counts the instructions of
  * body(): one call for each thing done.
  *
- *   bench-map find|bind sequential|random REGIONS
+ *   bench-map find|bind|replace sequential|random REGIONS
  *
  * find: 1,000 lookups of random bytes in a map of REGIONS regions.
  * bind: REGIONS regions bound in messages of 1,000, the last of which counts.
- * Both print the memory a region takes.
+ * replace: the same, but the last message is sent once more, and that counts.
+ * All print the memory a region takes.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,7 +80,7 @@ __attribute__((noinline, noclone)) static void body_find(const struct fr_node *r
 	}
 }
 
-__attribute__((noinline, noclone)) static void body_bind(const u64 *number, u64 nr)
+__attribute__((noinline, noclone)) static void body_bind(const u64 *number, u64 nr, bool replace)
 {
 	struct fr_txn txn;
 
@@ -93,7 +94,7 @@ __attribute__((noinline, noclone)) static void body_bind(const u64 *number, u64 
 		};
 
 		number++;
-		if (fr_txn_bind(&txn, &r, false))
+		if (fr_txn_bind(&txn, &r, replace))
 			abort();
 	}
 	fr_txn_commit(&txn);
@@ -105,7 +106,7 @@ __attribute__((noinline, noclone)) static void prepare(const u64 *number, u64 nr
 	while (nr) {
 		u64 some = nr < OPS ? nr : OPS;
 
-		body_bind(number, some);
+		body_bind(number, some, false);
 		number += some;
 		nr -= some;
 	}
@@ -122,30 +123,31 @@ __attribute__((noinline, noclone)) static void measure_find(u64 nr)
 }
 
 /* Not inlined either: callgrind tells it from what went before. */
-__attribute__((noinline, noclone)) static void measure_bind(const u64 *number)
+__attribute__((noinline, noclone)) static void measure_bind(const u64 *number, bool replace)
 {
-	body_bind(number, OPS);
+	body_bind(number, OPS, replace);
 }
 
 int main(int argc, char **argv)
 {
 	u64 *number, nr;
-	bool find;
+	bool find, replace;
 
 	if (argc != 4) {
-		fprintf(stderr, "usage: bench-map find|bind sequential|random REGIONS\n");
+		fprintf(stderr, "usage: bench-map find|bind|replace sequential|random REGIONS\n");
 		return 2;
 	}
 	find = !strcmp(argv[1], "find");
+	replace = !strcmp(argv[1], "replace");
 	nr = strtoull(argv[3], NULL, 0);
 	if (!find && nr < OPS)
 		nr = OPS;
 	number = numbers(nr, !strcmp(argv[2], "random"));
-	prepare(number, find ? nr : nr - OPS);
+	prepare(number, find || replace ? nr : nr - OPS);
 	if (find)
 		measure_find(nr);
 	else
-		measure_bind(number + nr - OPS);
+		measure_bind(number + nr - OPS, replace);
 	printf("%.1f\n", (double)nodes * FR_NODE_SIZE / map.nr);
 	free(number);
 	fr_map_destroy(&map);

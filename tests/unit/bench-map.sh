@@ -12,11 +12,12 @@ bench=${1:?usage: bench-map.sh BENCH-MAP}
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 
-printf '%-6s %-12s %10s %14s %14s\n' what order regions instructions bytes/region
+printf '%-8s %-12s %10s %14s %14s\n' what order regions instructions bytes/region
 for args in \
 	"find sequential 1" "find sequential 15" "find random 1000" \
 	"find sequential 1000000" "find random 1000000" \
-	"bind sequential 1000" "bind sequential 1000000" "bind random 1000" "bind random 1000000"; do
+	"bind sequential 1000" "bind sequential 1000000" "bind random 1000" "bind random 1000000" \
+	"replace sequential 1000000" "replace random 1000000"; do
 	case $args in
 	find*) body=body_find ;;
 	*) body=measure_bind ;;
@@ -25,6 +26,6 @@ for args in \
 	bytes=$(valgrind --tool=callgrind --toggle-collect=$body --callgrind-out-file="$out" \
 		"$bench" $args 2>/dev/null)
 	# shellcheck disable=SC2086
-	printf '%-6s %-12s %10s %14s %14s\n' $args \
+	printf '%-8s %-12s %10s %14s %14s\n' $args \
 		"$(awk '/^summary:/ { printf "%.0f", $2 / 1000 }' "$out")" "$bytes"
 done

@@ -245,6 +245,16 @@ START_TEST(whole_file_region_cut_elsewhere_is_still_the_tail)
 }
 END_TEST
 
+START_TEST(whole_file_region_bound_anew_is_the_new_tail)
+{
+	ck_assert_int_eq(unit_replace(&map, unit_region(1, 0, FR_LAST_MAX, 9, RW | FR_WHOLE)), 0);
+	ck_assert_uint_eq(fr_map_whole_tail(map.root)->backing_start, 9);
+	ck_assert_int_eq(unit_replace(&map, unit_region(1, 0, FR_LAST_MAX, 9, RW)), 0);
+	ck_assert_ptr_null(fr_map_whole_tail(map.root));
+	expect(unit_region(1, 0, FR_LAST_MAX, 9, RW));
+}
+END_TEST
+
 START_TEST(tail_is_found_below_many_regions)
 {
 	u64 i;
@@ -292,6 +302,7 @@ int main(void)
 	unit_tcase_with(suite, "whole", whole_file, nothing_is_left, whole_file_region_is_the_tail,
 			whole_file_region_cut_at_its_end_is_no_tail,
 			whole_file_region_cut_elsewhere_is_still_the_tail,
+			whole_file_region_bound_anew_is_the_new_tail,
 			tail_is_found_below_many_regions);
 	return unit_run(suite);
 }

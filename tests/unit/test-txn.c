@@ -281,6 +281,23 @@ START_TEST(region_holds_one_reference)
 }
 END_TEST
 
+START_TEST(region_bound_anew_moves_its_reference)
+{
+	struct fr_region r = unit_region(1, 10, 19, 0, RW);
+
+	fr_txn_begin(&txn, &map);
+	ck_assert_int_eq(fr_txn_bind(&txn, &r, true), 0);
+	ck_assert(txn.removed);
+	fr_txn_commit(&txn);
+	/* The old state has the old one, until nobody looks at it. */
+	ck_assert_int_eq(fake_backing[0].refs, 1);
+	ck_assert_int_eq(fake_backing[1].refs, 1);
+	fr_nodes_free(&fake_ops, txn.retired);
+	ck_assert_int_eq(fake_backing[0].refs, 0);
+	ck_assert_int_eq(fake_backing[1].refs, 1);
+}
+END_TEST
+
 START_TEST(region_bound_and_unbound_in_one_message_holds_none)
 {
 	fr_txn_begin(&txn, &map);
@@ -360,7 +377,7 @@ int main(void)
 			unbind_of_one_published_byte_removes,
 			replace_of_one_published_byte_removes);
 	unit_tcase_with(suite, "references", one_region, nothing_is_left,
-			region_holds_one_reference,
+			region_holds_one_reference, region_bound_anew_moves_its_reference,
 			region_bound_and_unbound_in_one_message_holds_none);
 	unit_tcase_with(suite, "numbers", many_regions, nothing_is_left,
 			each_state_has_a_greater_number,

@@ -48,6 +48,7 @@ struct trial {
 	unsigned int snapshots;
 };
 
+/* An empty map; there is one trial at a time. */
 struct trial *trial_new(u64 base, unsigned int cells);
 
 /* Nothing of it may be left afterwards. */
