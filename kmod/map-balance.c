@@ -186,7 +186,10 @@ int fr_path_insert(struct fr_txn *txn, struct fr_path *path, const struct fr_reg
 	return 0;
 }
 
-/* Share out the entries of two of our nodes, which follow each other. */
+/*
+ * Share out the entries of two of our nodes, which follow each other. The last
+ * of all stays the last of the right one, so neither's tail changes.
+ */
 static void even_out(struct fr_node *left, struct fr_node *right)
 {
 	unsigned int half = (left->nr + right->nr) / 2, n;
@@ -204,8 +207,6 @@ static void even_out(struct fr_node *left, struct fr_node *right)
 		left->nr += n;
 		right->nr -= n;
 	}
-	fr_node_set_tail(left);
-	fr_node_set_tail(right);
 }
 
 /* Make one good node, or two, of the children @i and @i + 1 of @parent. */

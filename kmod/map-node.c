@@ -16,7 +16,6 @@ struct fr_node *fr_node_new(struct fr_txn *txn, unsigned int level)
 	if (!node)
 		return NULL;
 	node->txn = txn->id;
-	node->link = NULL;
 	node->nr = 0;
 	node->level = level;
 	node->tail = false;
