@@ -214,7 +214,7 @@ static void reload_under_load(bool attached)
 	}
 	threads_stop(&threads);
 	note("%u reloads, %llu rounds of use", n, (unsigned long long)threads.rounds);
-	CHECK(threads.rounds > 5);
+	CHECK(threads.rounds);
 }
 
 TEST(l2_100_reloads_under_load)

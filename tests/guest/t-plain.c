@@ -61,13 +61,15 @@ static void attributes(struct record *r, int fd)
 		(long long)st.st_blocks, st.st_mode, (int)st.st_nlink);
 }
 
+/* Of those kinds alone that don't depend on what the page cache and the clock are up to */
 static void counters(struct record *r, const struct tfile *f)
 {
-	for (int op = 0; op < OP_NR; op++)
-		/* whether the kernel has forgotten it yet is chance, and so is a late RELEASE */
-		if (op != OP_FORGET && op != OP_RELEASE)
-			fprintf(r->out, "requests of kind %d: %llu\n", op,
-				(unsigned long long)srv_count(f, (enum srv_op)op));
+	static const enum srv_op ops[] = { OP_OPEN,  OP_CREATE,	   OP_WRITE,
+					   OP_FSYNC, OP_FALLOCATE, OP_COPY };
+
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
+		fprintf(r->out, "requests of kind %d: %llu\n", ops[i],
+			(unsigned long long)srv_count(f, ops[i]));
 }
 
 static void mapped(struct record *r, int fd, int flags)
