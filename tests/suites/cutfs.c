@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The program: command line, life of the mount, and the thread that binds. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cutfs.h"
+
+struct cutfs cutfs = { .root = { .fd = -1, .lock = PTHREAD_RWLOCK_INITIALIZER } };
+
+static pthread_t churner;
+static _Atomic bool churning;
+
+static void *churn(void *arg)
+{
+	unsigned int seed = 1;
+
+	while (churning) {
+		struct timespec pause = { .tv_nsec = 200000 };
+		struct node *node = node_get_any((unsigned int)rand_r(&seed));
+
+		for (int i = 0; node && i < 8; i++) {
+			pthread_rwlock_wrlock(&node->lock);
+			if (node->content)
+				bind_something(node, &seed);
+			pthread_rwlock_unlock(&node->lock);
+		}
+		if (node)
+			node_put(node);
+		nanosleep(&pause, NULL);
+	}
+	return arg;
+}
+
+static void cutfs_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct fuse_regions_config config = {
+		.flags = cutfs.noregions ? FUSE_REGIONS_USER_MODE : 0,
+	};
+	int err = fuse_regions_open(cutfs.session, &config, &cutfs.conn);
+
+	(void)userdata;
+	if (err ||
+	    (!cutfs.noregions && fuse_regions_mode(cutfs.conn) != FUSE_REGIONS_MODE_KERNEL)) {
+		fprintf(stderr, "cutfs: no regions: %s\n",
+			err ? strerror(-err) : fuse_regions_reason(cutfs.conn));
+		fuse_session_exit(cutfs.session);
+		return;
+	}
+	conn->want &= ~FUSE_CAP_ATOMIC_O_TRUNC;
+	conn->want |= conn->capable & (FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_READ);
+	churning = cutfs.churn || cutfs.move;
+	if (churning && pthread_create(&churner, NULL, churn, NULL))
+		churning = false;
+}
+
+const struct fuse_lowlevel_ops cutfs_ops = {
+	.init = cutfs_init,
+	.lookup = names_lookup,
+	.forget = names_forget,
+	.forget_multi = names_forget_multi,
+	.mknod = names_mknod,
+	.mkdir = names_mkdir,
+	.symlink = names_symlink,
+	.link = names_link,
+	.unlink = names_unlink,
+	.rmdir = names_rmdir,
+	.rename = names_rename,
+	.readlink = names_readlink,
+	.create = names_create,
+	.opendir = names_opendir,
+	.readdir = names_readdir,
+	.releasedir = names_releasedir,
+	.getattr = attr_getattr,
+	.setattr = attr_setattr,
+	.statfs = attr_statfs,
+	.getxattr = attr_getxattr,
+	.listxattr = attr_listxattr,
+	.setxattr = attr_setxattr,
+	.removexattr = attr_removexattr,
+	.open = data_open,
+	.read = data_read,
+	.write_buf = data_write_buf,
+	.fsync = data_fsync,
+	.fallocate = data_fallocate,
+};
+
+static const struct fuse_opt options[] = {
+	{ "aligned", offsetof(struct cutfs, aligned), 1 },
+	{ "noregions", offsetof(struct cutfs, noregions), 1 },
+	{ "churn", offsetof(struct cutfs, churn), 1 },
+	{ "move", offsetof(struct cutfs, move), 1 },
+	{ "-f", offsetof(struct cutfs, foreground), 1 },
+	FUSE_OPT_END,
+};
+
+static const char usage[] =
+	"usage: cutfs [-f] [-o OPTION,...] DIRECTORY MOUNTPOINT\n"
+	"\n"
+	"Mounts DIRECTORY at MOUNTPOINT, with every file cut into regions over several\n"
+	"backings. Its files are whole again when the mount ends.\n"
+	"\n"
+	"  -f           stay in the foreground\n"
+	"  -o aligned   edges lie between pages, so that mappings may be written to\n"
+	"  -o churn     regions are bound, cut and unbound all the time\n"
+	"  -o move      the same, and bytes are moved to other places; not for mappings\n"
+	"  -o noregions serve all of it from this process\n";
+
+static int operand(void *data, const char *arg, int key, struct fuse_args *args)
+{
+	struct cutfs *fs = data;
+
+	(void)args;
+	if (key != FUSE_OPT_KEY_NONOPT)
+		return 1;
+	if (!fs->source)
+		fs->source = strdup(arg);
+	else if (!fs->mountpoint)
+		fs->mountpoint = realpath(arg, NULL);
+	else
+		return -1;
+	return 0;
+}
+
+/* Each file that is open takes five. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit = { 1 << 20, 1 << 20 };
+
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static int serve(void)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	int ret = 1;
+
+	if (config && fuse_session_mount(cutfs.session, cutfs.mountpoint) == 0) {
+		fuse_daemonize(cutfs.foreground);
+		ret = fuse_session_loop_mt(cutfs.session, config) < 0;
+		if (churning) {
+			churning = false;
+			pthread_join(churner, NULL);
+		}
+		node_free_all();
+		fuse_regions_close(cutfs.conn);
+		fuse_session_unmount(cutfs.session);
+	}
+	if (config)
+		fuse_loop_cfg_destroy(config);
+	return ret;
+}
+
+int main(int argc, char **argv)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
+	int ret = 1;
+
+	if (argc == 2 && !strcmp(argv[1], "--help")) {
+		fputs(usage, stdout);
+		return 0;
+	}
+	if (fuse_opt_parse(&args, &cutfs, options, operand) < 0 || !cutfs.mountpoint) {
+		fputs(usage, stderr);
+		return 2;
+	}
+	fuse_opt_add_arg(&args, "-oallow_other,default_permissions,fsname=cutfs,subtype=cutfs");
+	cutfs.root.fd = open(cutfs.source, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (cutfs.root.fd < 0) {
+		fprintf(stderr, "cutfs: %s: %s\n", cutfs.source, strerror(errno));
+		return 1;
+	}
+	umask(0);
+	raise_descriptor_limit();
+	cutfs.session = fuse_session_new(&args, &cutfs_ops, sizeof(cutfs_ops), NULL);
+	if (cutfs.session && fuse_set_signal_handlers(cutfs.session) == 0) {
+		ret = serve();
+		fuse_remove_signal_handlers(cutfs.session);
+	}
+	if (cutfs.session)
+		fuse_session_destroy(cutfs.session);
+	fuse_opt_free_args(&args);
+	return ret;
+}
