@@ -19,6 +19,13 @@
 #define STRIDE 8192
 #define LENGTH 4096
 
+/* A function that callgrind finds by its name. */
+#ifdef __clang__
+#define separate __attribute__((noinline))
+#else
+#define separate __attribute__((noinline, noclone))
+#endif
+
 static _Alignas(16) char backing;
 static long nodes;
 static u64 state = 1;
@@ -69,8 +76,7 @@ static u64 *numbers(u64 nr, bool shuffled)
 }
 
 /* What bench-map.sh counts. */
-__attribute__((noinline, noclone)) static void body_find(const struct fr_node *root,
-							 const u64 *number, u64 nr)
+separate static void body_find(const struct fr_node *root, const u64 *number, u64 nr)
 {
 	struct fr_piece piece;
 
@@ -80,7 +86,7 @@ __attribute__((noinline, noclone)) static void body_find(const struct fr_node *r
 	}
 }
 
-__attribute__((noinline, noclone)) static void body_bind(const u64 *number, u64 nr, bool replace)
+separate static void body_bind(const u64 *number, u64 nr, bool replace)
 {
 	struct fr_txn txn;
 
@@ -101,7 +107,7 @@ __attribute__((noinline, noclone)) static void body_bind(const u64 *number, u64 
 	fr_nodes_free(&ops, txn.retired);
 }
 
-__attribute__((noinline, noclone)) static void prepare(const u64 *number, u64 nr)
+separate static void prepare(const u64 *number, u64 nr)
 {
 	while (nr) {
 		u64 some = nr < OPS ? nr : OPS;
@@ -112,7 +118,7 @@ __attribute__((noinline, noclone)) static void prepare(const u64 *number, u64 nr
 	}
 }
 
-__attribute__((noinline, noclone)) static void measure_find(u64 nr)
+separate static void measure_find(u64 nr)
 {
 	u64 *pos = malloc(OPS * sizeof(*pos)), i;
 
@@ -123,7 +129,7 @@ __attribute__((noinline, noclone)) static void measure_find(u64 nr)
 }
 
 /* Not inlined either: callgrind tells it from what went before. */
-__attribute__((noinline, noclone)) static void measure_bind(const u64 *number, bool replace)
+separate static void measure_bind(const u64 *number, bool replace)
 {
 	body_bind(number, OPS, replace);
 }
