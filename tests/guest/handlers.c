@@ -62,6 +62,11 @@ bool enter(fuse_req_t req, struct tfile *f, enum srv_op op)
 	return enter_at(req, f, op, 0, 0);
 }
 
+static bool later(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec > b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec > b->tv_nsec);
+}
+
 static struct stat stat_of(const struct tfile *f)
 {
 	return (struct stat){
@@ -76,6 +81,33 @@ static struct stat stat_of(const struct tfile *f)
 		.st_ctim = f->ctime,
 		.st_atim = f->mtime,
 	};
+}
+
+/* A server that binds for writing asks the backings what became of them. */
+static void look_at_backings(struct tfile *f)
+{
+	struct model_op run = { 0 };
+	struct stat st;
+	uint64_t eof;
+	int fd;
+
+	if (model_whole_eof(f->model, &eof))
+		f->size = eof;
+	for (uint64_t pos = 0; f->attr_of_backings && pos < MODEL_LAST; pos = run.last + 1) {
+		if (!model_find(f->model, pos, &run))
+			continue;
+		fd = (int)CHECK_OK(backing_reopen(run.b, O_RDONLY));
+		CHECK_OK(fstat(fd, &st));
+		close(fd);
+		if (later(&st.st_mtim, &f->mtime))
+			f->mtime = st.st_mtim;
+		if (later(&st.st_ctim, &f->ctime))
+			f->ctime = st.st_ctim;
+		/* with GROW the kernel extends the file alone */
+		if ((run.flags & FUSE_REGION_GROW) && st.st_size > (off_t)run.bstart &&
+		    run.start + (uint64_t)st.st_size - run.bstart > f->size)
+			f->size = run.start + (uint64_t)st.st_size - run.bstart;
+	}
 }
 
 static double timeout(const struct srv *s)
@@ -173,11 +205,13 @@ static void do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	struct tfile *f = file_of(req, ino);
 
 	(void)fi;
-	if (ino != 1) {
-		if (!enter(req, f, OP_GETATTR))
-			return;
+	if (f) {
+		/* Before it may be held up: the answer is then an old one, as it may be in life. */
+		look_at_backings(f);
 		st = stat_of(f);
 	}
+	if (ino != 1 && !enter(req, f, OP_GETATTR))
+		return;
 	fuse_reply_attr(req, &st, timeout(srv_of(req)));
 }
 

@@ -66,6 +66,7 @@ typedef int (*srv_hook)(struct srv *s, struct tfile *f, uint64_t off, size_t siz
  * @bad_start:	READ requests for bytes from here to
  * @bad_last:	here fail with
  * @bad_errno:	this, unless it is 0
+ * @attr_of_backings: times, and size past GROW regions, come from the backings
  * @direct_io:	FOPEN_DIRECT_IO for files opened from now on
  * @keep_cache:	FOPEN_KEEP_CACHE likewise
  * @mainline:	open with the store in mainline's passthrough mode
@@ -92,6 +93,7 @@ struct tfile {
 	uint64_t bad_start;
 	uint64_t bad_last;
 	int bad_errno;
+	bool attr_of_backings;
 	bool direct_io;
 	bool keep_cache;
 	bool mainline;
