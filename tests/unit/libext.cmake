@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Tests of libfuse-regions, in user mode, and of the plain parts of regionfs.
+
+set(daemon_dir "${PROJECT_SOURCE_DIR}/daemon")
+
+# daemon_test(NAME SOURCE…): with these sources of regionfs
+function(daemon_test name)
+  unit_test(${name})
+  list(TRANSFORM ARGN PREPEND "${daemon_dir}/")
+  target_sources(test-${name} PRIVATE ${ARGN})
+  target_include_directories(test-${name} PRIVATE "${daemon_dir}")
+  target_compile_definitions(test-${name} PRIVATE _GNU_SOURCE)
+endfunction()
+
+daemon_test(table table.c table-fields.c)
+daemon_test(tree tree.c)
+
+if(TARGET fuse-regions)
+  pkg_check_modules(FUSE3 REQUIRED IMPORTED_TARGET fuse3>=3.12)
+  foreach(name libext libext-io libext-threads)
+    unit_test(${name})
+    target_link_libraries(test-${name} PRIVATE fuse-regions PkgConfig::FUSE3)
+    target_compile_definitions(test-${name} PRIVATE FUSE_USE_VERSION=312 _GNU_SOURCE)
+  endforeach()
+endif()
