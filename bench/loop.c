@@ -165,9 +165,11 @@ static void *thread(void *arg)
 	struct worker *w = arg;
 
 	pthread_barrier_wait(w->meet);
+	MARKER(MARKER_BEGIN);
 	w->start = now();
 	do_job(w);
 	w->end = now();
+	MARKER(MARKER_END);
 	return NULL;
 }
 
