@@ -69,7 +69,7 @@ static void fr_aio_complete(struct kiocb *iocb, long res)
 	struct fr_aio *aio = container_of(iocb, struct fr_aio, iocb);
 
 	aio->res = res;
-	queue_work(fr_wq, &aio->work);
+	queue_work(fr_io_wq, &aio->work);
 }
 
 static ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
@@ -78,12 +78,17 @@ static ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
 {
 	struct fr_backing *backing = fr_region_backing(region);
 	struct file *file = backing->file;
+	u64 pos = fr_region_backing_pos(region, iocb->ki_pos);
 	const struct cred *old;
 	struct fr_aio *aio;
 	ssize_t ret;
 
 	if (!(file->f_mode & FMODE_CAN_ODIRECT) ||
 	    ((iocb->ki_flags & IOCB_NOWAIT) && !(file->f_mode & FMODE_NOWAIT)))
+		return 0;
+	/* What would not simply be done is not for here */
+	if (access == FR_WRITE ? fr_rw_over_limit(pos, iov_iter_count(iter)) :
+	    pos + iov_iter_count(iter) > i_size_read(file_inode(file)))
 		return 0;
 	aio = kmem_cache_alloc(fr_aio_cache, GFP_KERNEL_ACCOUNT);
 	if (!aio)
@@ -96,7 +101,7 @@ static ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
 	aio->idx = srcu_down_read(&fi->conn->srcu);
 	aio->iocb = (struct kiocb) {
 		.ki_filp = file,
-		.ki_pos = fr_region_backing_pos(region, iocb->ki_pos),
+		.ki_pos = pos,
 		.ki_flags = backing->iocb_flags | IOCB_DIRECT |
 			    (iocb->ki_flags & FR_IOCB_FLAGS),
 		.ki_ioprio = iocb->ki_ioprio,

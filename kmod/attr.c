@@ -32,7 +32,8 @@ static int fr_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 	 * An O_TRUNC that the server did in OPEN has set the size already; then
 	 * regions are what the server has bound since.
 	 */
-	if (!err && (attr->ia_valid & ATTR_SIZE) && attr->ia_size < old) {
+	if (!err && (attr->ia_valid & ATTR_SIZE) &&
+	    !((attr->ia_valid & ATTR_OPEN) && attr->ia_size == old)) {
 		fi = fr_inode_find(inode);
 		if (fi) {
 			fr_bind_trim(fi, attr->ia_size);
@@ -53,7 +54,13 @@ static int fr_getattr(struct mnt_idmap *idmap, const struct path *path,
 	atomic_inc(&fr_pending);
 	fi = fr_inode_find(inode);
 	if (fi) {
-		if (READ_ONCE(fi->mapped))
+		/*
+		 * Cleared before the server is asked: an answer that is under
+		 * way already, and does not know of a write, is good for those
+		 * who asked before that write was over, and for nobody later.
+		 */
+		if (READ_ONCE(fi->mapped) ||
+		    (READ_ONCE(fi->changed) && xchg(&fi->changed, false)))
 			fr_fuse_attr_changed(inode);
 		fr_inode_put(fi);
 	}

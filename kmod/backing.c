@@ -77,13 +77,14 @@ static int fr_backing_store(struct fr_conn *conn, struct fr_backing *backing)
 	int err;
 
 	xa_lock(&conn->backings);
-	if (conn->nr_backings >= READ_ONCE(fr_max_backings))
-		err = -ENOSPC;
-	else
+	err = -ENOSPC;
+	if (conn->nr_backings < READ_ONCE(fr_max_backings)) {
+		conn->nr_backings++;	/* first: allocating drops the lock */
 		err = __xa_alloc(&conn->backings, &id, backing,
 				 XA_LIMIT(1, INT_MAX), GFP_KERNEL_ACCOUNT);
-	if (!err)
-		conn->nr_backings++;
+		if (err)
+			conn->nr_backings--;
+	}
 	xa_unlock(&conn->backings);
 	return err ? err : (int)id;
 }

@@ -51,10 +51,22 @@ static struct fr_op *fr_bind_ops(struct iov_iter *from, u32 count, u64 max_bytes
 	return ops;
 }
 
-static int fr_bind_access(const struct fr_backing *backing, unsigned int flags)
+/*
+ * Neither the access nor the end of a region is looked at again: an I/O inside
+ * it is never one that the backing's file system would cut short.
+ */
+static int fr_bind_access(const struct fr_backing *backing, const struct fr_op *op)
 {
-	fmode_t mode = backing->file->f_mode;
+	struct file *file = backing->file;
+	loff_t max = file_inode(file)->i_sb->s_maxbytes;
+	unsigned int flags = op->flags;
+	fmode_t mode = file->f_mode;
 
+	if (!(file->f_flags & O_LARGEFILE))
+		max = min_t(loff_t, max, MAX_NON_LFS);
+	if (!(flags & FR_WHOLE) &&
+	    op->backing_start + (op->last - op->start) >= max)
+		return -EINVAL;
 	if ((flags & FR_READ) && !(mode & FMODE_CAN_READ))
 		return -EBADF;
 	if ((flags & FR_WRITE) && !(mode & FMODE_CAN_WRITE))
@@ -94,7 +106,7 @@ static int fr_bind_apply(struct fr_conn *conn, struct fr_txn *txn,
 			err = -ENOENT;
 			break;
 		}
-		err = fr_bind_access(backing, op->flags);
+		err = fr_bind_access(backing, op);
 		if (err)
 			break;
 		r.backing_flags = (uintptr_t)backing | op->flags;
@@ -193,8 +205,12 @@ static int fr_bind_check(struct inode *inode)
 {
 	if (!inode->i_mode)
 		return -ENOENT;	/* just being read in */
-	if (!S_ISREG(inode->i_mode) || IS_DAX(inode))
+	/* fuseblk's blocks may be smaller than pages, and have a state each */
+	if (!S_ISREG(inode->i_mode) || IS_DAX(inode) || inode->i_sb->s_bdev)
 		return -EOPNOTSUPP;
+	/* FUSE stores this table last */
+	if (!smp_load_acquire(&inode->i_mapping->a_ops)->direct_IO)
+		return -ENOENT;
 	if (!fr_file_learn(inode->i_fop))
 		return -EOPNOTSUPP;
 	if (fr_fuse_in_passthrough(inode))

@@ -179,7 +179,7 @@ out:
 	fr_pending_done();
 }
 
-/* Write a folio whose bytes are all bound. Locked on entry, not on return. */
+/* Write a folio whose bytes are all bound, and which is under writeback. */
 static int fr_folio_write(struct fr_inode *fi, struct folio *folio, size_t len)
 {
 	struct address_space *mapping = folio->mapping;
@@ -194,20 +194,39 @@ static int fr_folio_write(struct fr_inode *fi, struct folio *folio, size_t len)
 
 	bvec_set_folio(&bv, folio, len, 0);
 	iov_iter_bvec(&it, ITER_SOURCE, &bv, 1, len);
-	folio_start_writeback(folio);
-	folio_unlock(folio);
 	ret = fr_io_run(&io);
-	WRITE_ONCE(fi->written, true);
-	fr_fuse_attr_changed(fi->inode);
+	fr_inode_set_written(fi);
 	if (ret == -ESTALE || (ret >= 0 && ret < len && io.err == -ESTALE)) {
 		/* A byte of it was unbound just now: the server's turn */
-		filemap_dirty_folio(mapping, folio);
-		ret = 0;
-	} else if (ret >= 0) {
-		ret = ret < len ? -EIO : 0;
+		mapping->a_ops->dirty_folio(mapping, folio);
+		return 0;
 	}
-	folio_end_writeback(folio);
-	return ret;
+	return ret < 0 ? ret : ret < len ? -EIO : 0;
+}
+
+/* A locked, dirty folio is to be clean, for somebody wants to drop it. */
+static int fr_launder_folio(struct folio *folio)
+{
+	struct fr_inode *fi;
+	u64 size = i_size_read(folio->mapping->host);
+	int err = 0;
+
+	atomic_inc(&fr_pending);
+	fi = fr_inode_find(folio->mapping->host);
+	if (!fi || !fr_load_root(fi->map.root) || folio_pos(folio) >= size ||
+	    !fr_folio_bound(fi, folio)) {
+		err = fr_orig_aops->launder_folio(folio);
+	} else if (folio_clear_dirty_for_io(folio)) {
+		folio_start_writeback(folio);
+		err = fr_folio_write(fi, folio,
+				     min_t(u64, folio_size(folio),
+					   size - folio_pos(folio)));
+		folio_end_writeback(folio);
+	}
+	if (fi)
+		fr_inode_put(fi);
+	fr_pending_done();
+	return err;
 }
 
 /* Write back what is bound, and leave the rest for FUSE's own writepages. */
@@ -231,8 +250,11 @@ static int fr_writepages_bound(struct fr_inode *fi,
 			*more = true;
 			continue;
 		}
+		folio_start_writeback(folio);
+		folio_unlock(folio);
 		err = fr_folio_write(fi, folio, min_t(u64, folio_size(folio),
 						      size - folio_pos(folio)));
+		folio_end_writeback(folio);
 		if (err)
 			mapping_set_error(mapping, err);
 	}
@@ -243,6 +265,8 @@ static int fr_writepages_bound(struct fr_inode *fi,
 static int fr_writepages(struct address_space *mapping,
 			 struct writeback_control *wbc)
 {
+	pgoff_t index = mapping->writeback_index;
+	long nr_to_write = wbc->nr_to_write;
 	struct fr_inode *fi;
 	bool more = true;
 	int err = 0;
@@ -252,6 +276,11 @@ static int fr_writepages(struct address_space *mapping,
 	if (fi && fr_load_root(fi->map.root)) {
 		more = false;
 		err = fr_writepages_bound(fi, mapping, wbc, &more);
+	}
+	if (more) {
+		/* FUSE is to see what the first pass saw */
+		wbc->nr_to_write = nr_to_write;
+		mapping->writeback_index = index;
 	}
 	if (more)
 		err = fr_orig_aops->writepages(mapping, wbc) ?: err;
@@ -276,8 +305,7 @@ void fr_cache_take_over(struct fr_inode *fi)
 		fr_aops.read_folio = fr_read_folio;
 		fr_aops.readahead = fr_readahead;
 		fr_aops.writepages = fr_writepages;
-		/* Dirty as a whole: no state of iomap's on our folios */
-		fr_aops.dirty_folio = filemap_dirty_folio;
+		fr_aops.launder_folio = fr_launder_folio;
 	}
 	spin_unlock(&fr_aops_lock);
 	WRITE_ONCE(mapping->a_ops, &fr_aops);
@@ -322,6 +350,7 @@ void fr_cache_drop_work(struct work_struct *work)
 	complete_all(&fi->dropped);
 	if (sb)
 		deactivate_super(sb);
+	fr_inode_put(fi);
 }
 
 /*
@@ -347,7 +376,10 @@ void fr_cache_drop(struct fr_inode *fi, u64 start, u64 last)
 	fi->drop_last = max(fi->drop_last, end);
 	reinit_completion(&fi->dropped);
 	spin_unlock(&fi->drop_lock);
-	queue_work(fr_wq, &fi->drop);
+	/* The work may outlast the inode's place in the table */
+	refcount_inc(&fi->count);
+	if (!queue_work(fr_wq, &fi->drop))
+		fr_inode_put(fi);
 	wait_for_completion_timeout(&fi->dropped, HZ / 10);
 }
 

@@ -100,10 +100,17 @@ int fr_conn_attach(struct file *dev, int depth)
 	if (err)
 		goto out;
 	conn = fr_conn_lookup(fc);
-	if (conn && conn->attached) {
+	if (conn && (conn->attached || conn->detaching)) {
 		err = -EBUSY;
 		goto out;
 	}
+	/*
+	 * One level is for everybody. More must have been agreed on at INIT:
+	 * raised later, two connections could come to lie on each other.
+	 */
+	err = -EINVAL;
+	if (depth > 1 && fr_fuse_stack_depth(fc) < depth)
+		goto out;
 	if (conn && refcount_inc_not_zero(&conn->count)) {
 		/* the control file's reference */
 	} else {
@@ -131,9 +138,14 @@ void fr_conn_detach(struct fr_conn *conn)
 	spin_lock(&conn->lock);
 	WRITE_ONCE(conn->attached, false);
 	spin_unlock(&conn->lock);
+	conn->detaching = true;
 	mutex_unlock(&fr_conn_mutex);
 
 	fr_backing_close_all(conn);
 	fr_inode_detach_all(conn);
+
+	mutex_lock(&fr_conn_mutex);
+	conn->detaching = false;
+	mutex_unlock(&fr_conn_mutex);
 	fr_conn_put(conn);
 }

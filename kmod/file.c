@@ -40,9 +40,10 @@ static int fr_release(struct inode *inode, struct file *file)
 }
 
 /* The table of a file that is ours; an fr_inode embeds a copy. */
-void fr_file_ops_init(struct file_operations *fops)
+void fr_file_ops_init(struct file_operations *fops,
+		      const struct file_operations *orig)
 {
-	*fops = *fr_orig_fops;
+	*fops = *orig;
 	fops->owner = THIS_MODULE;
 	fops->llseek = fr_llseek;
 	fops->read_iter = fr_read_iter;
@@ -57,14 +58,14 @@ void fr_file_ops_init(struct file_operations *fops)
 /* FUSE has one table for regular files; learn it from the first one seen. */
 bool fr_file_learn(const struct file_operations *fops)
 {
-	if (likely(READ_ONCE(fr_orig_fops)))
+	if (likely(smp_load_acquire(&fr_orig_fops)))
 		return fops == fr_orig_fops;
 	if (!fops->read_iter || !fops->write_iter || !fops->release)
 		return false;
 	spin_lock(&fr_adopted_lock);
 	if (!fr_orig_fops) {
-		WRITE_ONCE(fr_orig_fops, fops);
-		fr_file_ops_init(&fr_adopted_fops);
+		fr_file_ops_init(&fr_adopted_fops, fops);
+		smp_store_release(&fr_orig_fops, fops);
 	}
 	spin_unlock(&fr_adopted_lock);
 	return fops == fr_orig_fops;

@@ -217,16 +217,13 @@ bool fr_fuse_in_passthrough(struct inode *inode)
 
 void fr_fuse_attr_changed(struct inode *inode)
 {
-	u32 *mask = &FR_FIELD(inode, u32, fr_layout.inode_inval_mask);
-
-	/* One write after the other finds it set */
-	if ((READ_ONCE(*mask) & FR_CHANGED_BY_WRITE) != FR_CHANGED_BY_WRITE)
-		set_mask_bits(mask, 0, FR_CHANGED_BY_WRITE);
+	set_mask_bits(&FR_FIELD(inode, u32, fr_layout.inode_inval_mask), 0,
+		      FR_CHANGED_BY_WRITE);
 }
 
 void fr_fuse_grow(struct inode *inode, loff_t size)
 {
-	void *fc = fr_fuse_sb_conn(inode->i_sb);
+	void *fc = FR_FIELD(inode->i_sb->s_fs_info, void *, fr_layout.mount_fc);
 	spinlock_t *lock = &FR_FIELD(inode, spinlock_t, fr_layout.inode_lock);
 
 	lockdep_assert_held_write(&inode->i_rwsem);
@@ -235,7 +232,7 @@ void fr_fuse_grow(struct inode *inode, loff_t size)
 	FR_FIELD(inode, u64, fr_layout.inode_attr_version) =
 		atomic64_inc_return(&FR_FIELD(fc, atomic64_t,
 					      fr_layout.conn_attr_version));
-	if (size > i_size_read(inode))
+	if (size > inode->i_size)
 		i_size_write(inode, size);
 	spin_unlock(lock);
 	fr_fuse_attr_changed(inode);

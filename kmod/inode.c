@@ -52,7 +52,6 @@ void fr_inode_put(struct fr_inode *fi)
 /* What ends an inode in a task that may sleep. */
 static void fr_inode_end(struct fr_inode *fi)
 {
-	cancel_work_sync(&fi->drop);
 	fr_inode_put(fi);
 	fr_pending_done();
 }
@@ -93,7 +92,7 @@ static struct fr_inode *fr_inode_new(struct inode *inode, struct fr_conn *conn)
 
 	if (!fi)
 		return NULL;
-	fr_file_ops_init(&fi->fops);
+	fr_file_ops_init(&fi->fops, fr_orig_fops);
 	refcount_inc(&conn->count);
 	fi->conn = conn;
 	fi->map.ops = &fr_node_ops;
@@ -180,12 +179,11 @@ void fr_inode_file_closed(struct fr_inode *fi)
 	spin_lock(&conn->lock);
 	if (!--fi->nr_files && !conn->attached)
 		ours = fr_inode_unhash(fi);
+	if (ours)
+		fr_inode_give_back(fi);
 	spin_unlock(&conn->lock);
-	if (!ours)
-		return;
-	fr_inode_give_back(fi);
-	cancel_work_sync(&fi->drop);
-	fr_inode_put(fi);
+	if (ours)
+		fr_inode_put(fi);
 }
 
 /* The connection is detached: what has no open file goes now. */
@@ -209,8 +207,7 @@ void fr_inode_detach_all(struct fr_conn *conn)
 
 	list_for_each_entry_safe(fi, next, &gone, entry) {
 		list_del(&fi->entry);
-		cancel_work_sync(&fi->drop);
-		fr_inode_put(fi);
+			fr_inode_put(fi);
 		cond_resched();
 	}
 }

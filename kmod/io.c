@@ -7,6 +7,8 @@
 #include "cut.h"
 #include "io.h"
 
+#define FR_IO_TRIES	32	/* of faulting in without getting on */
+
 /* Remember that the server was asked for [@first, @last]. */
 static int fr_io_add_span(struct fr_io *io, u64 first, u64 last)
 {
@@ -17,12 +19,12 @@ static int fr_io_add_span(struct fr_io *io, u64 first, u64 last)
 		return 0;
 	}
 	if (io->nr == io->max) {
-		more = kmalloc_array(2 * io->max, sizeof(*more), GFP_KERNEL);
+		more = kvmalloc_array(2 * io->max, sizeof(*more), GFP_KERNEL);
 		if (!more)
 			return -ENOMEM;
 		memcpy(more, io->span, io->nr * sizeof(*more));
 		if (io->span != io->own)
-			kfree(io->span);
+			kvfree(io->span);
 		io->span = more;
 		io->max *= 2;
 	}
@@ -30,25 +32,31 @@ static int fr_io_add_span(struct fr_io *io, u64 first, u64 last)
 	return 0;
 }
 
-/* Cut from @gap what was served; false when nothing is left. */
+/*
+ * Reduce @gap to its first run of bytes that were not served; false when there
+ * is none. Served spans are in no order, for the map may have changed.
+ */
 static bool fr_io_cut_served(const struct fr_io *io, struct fr_piece *gap)
 {
-	unsigned int i = 0;
+	u64 pos = gap->pos, last = gap->last;
+	unsigned int i;
 
-	while (i < io->nr && gap->pos <= gap->last) {
-		const struct fr_span *span = &io->span[i++];
+	for (i = 0; i < io->nr; i++) {
+		const struct fr_span *span = &io->span[i];
 
-		if (span->first > gap->last || span->last < gap->pos)
+		if (span->first > pos || span->last < pos)
 			continue;
-		if (span->first > gap->pos) {
-			/* The part behind the span is for the next round */
-			gap->last = span->first - 1;
-			continue;
-		}
-		gap->pos = span->last + 1;
-		i = 0;
+		pos = span->last + 1;
+		if (pos > last)
+			return false;
+		i = -1;		/* one looked at before may go on here */
 	}
-	return gap->pos <= gap->last;
+	for (i = 0; i < io->nr; i++)
+		if (io->span[i].first > pos && io->span[i].first <= last)
+			last = io->span[i].first - 1;
+	gap->pos = pos;
+	gap->last = last;
+	return true;
 }
 
 /* The first gap that the server has not been asked for. */
@@ -159,9 +167,9 @@ ssize_t fr_io_run(struct fr_io *io)
 	const struct fr_node *root;
 	struct fr_piece gap;
 	struct iov_iter it;
+	size_t done = 0, before;
 	bool begun = false;
-	size_t done = 0;
-	int idx, err;
+	int idx, err, tries = 0;
 
 	io->limit = io->want;
 	io->span = io->own;
@@ -180,13 +188,17 @@ ssize_t fr_io_run(struct fr_io *io)
 			fr_io_serve(io, &gap);
 			continue;
 		}
+		before = done;
 		err = fr_io_regions(io, root, &it, &done);
 		srcu_read_unlock(srcu, idx);
-		if (err != -EFAULT || fatal_signal_pending(current) ||
+		/* Memory pressure may take pages again; some memory never comes */
+		tries = done > before ? 0 : tries + 1;
+		if (err != -EFAULT || tries > FR_IO_TRIES ||
+		    fatal_signal_pending(current) ||
 		    !fr_io_fault_in(io, &it, io->limit - done))
 			break;
 	}
 	if (io->span != io->own)
-		kfree(io->span);
+		kvfree(io->span);
 	return done ?: err ?: io->err;
 }

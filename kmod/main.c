@@ -9,7 +9,8 @@
 #include "fuse.h"
 #include "regions.h"
 
-struct workqueue_struct *fr_wq;
+struct workqueue_struct *fr_wq;		/* what may wait for a server */
+struct workqueue_struct *fr_io_wq;	/* what must not wait behind that */
 
 /*
  * What runs, or is still to run, in other people's tasks without a reference
@@ -34,6 +35,7 @@ static void fr_drain(void)
 	wait_var_event(&fr_pending, !atomic_read(&fr_pending));
 	synchronize_rcu_tasks();	/* who has uncounted itself, is out */
 	destroy_workqueue(fr_wq);
+	destroy_workqueue(fr_io_wq);
 	rcu_barrier();
 }
 
@@ -53,9 +55,13 @@ static int __init fr_init(void)
 	fr_wq = alloc_workqueue("fuse_regions", WQ_UNBOUND, 0);
 	if (!fr_wq)
 		goto err_inode;
+	fr_io_wq = alloc_workqueue("fuse_regions_io",
+				   WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!fr_io_wq)
+		goto err_wq;
 	err = fr_fuse_init();
 	if (err)
-		goto err_wq;
+		goto err_io_wq;
 	err = fr_dev_init();
 	if (err)
 		goto err_fuse;
@@ -63,6 +69,8 @@ static int __init fr_init(void)
 
 err_fuse:
 	fr_fuse_exit();
+err_io_wq:
+	destroy_workqueue(fr_io_wq);
 err_wq:
 	destroy_workqueue(fr_wq);
 err_inode:

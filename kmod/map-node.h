@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * The inside of a map's nodes, for the map's own files alone.
+ * The inside of a map's nodes, for the map's own files alone, and for the
+ * look-up that is inlined into reads and writes.
  *
  *   map.c		looking things up
  *   map-node.c		nodes: making, owning, retiring, moving entries
@@ -47,6 +48,7 @@
  * @spare:	puts @region on its own half cache lines
  * @nr:		regions, or children
  * @level:	0 for a leaf
+ * @shape:	the three around here in one word
  * @tail:	the last region below ends at FR_LAST_MAX and is FR_WHOLE
  * @region:	leaf: regions in order
  * @key:	inner: start of the first region below the child
@@ -56,9 +58,14 @@ struct fr_node {
 	u64 txn;
 	struct fr_node *link;
 	u64 spare;
-	u16 nr;
-	u8 level;
-	u8 tail;
+	union {
+		struct {
+			u16 nr;
+			u8 level;
+			u8 tail;
+		};
+		u32 shape;
+	};
 	u32 spare2;
 	union {
 		struct fr_region region[FR_LEAF_MAX];
@@ -128,6 +135,22 @@ static inline const struct fr_region *fr_leaf_find(const struct fr_node *node, u
 	while (step >>= 1)
 		base = base[step].start <= pos ? base + step : base;
 	return base;
+}
+
+/* The shape of most roots: a leaf with one region, which is not the tail */
+#define FR_SHAPE_ONE	1u	/* little endian: nr 1, level 0, tail 0 */
+
+/*
+ * fr_map_lookup() without a call for that shape; the region may end before
+ * @pos, which the caller is about to compare anyway. Not NULL: there is a root.
+ */
+static __always_inline const struct fr_region *
+fr_map_lookup_fast(const struct fr_node *root, u64 pos)
+{
+	if (likely(root && root->shape == FR_SHAPE_ONE &&
+		   FR_LITTLE_ENDIAN))
+		return likely(pos >= root->region[0].start) ? root->region : NULL;
+	return fr_map_lookup(root, pos);
 }
 
 /* map-node.c */

@@ -27,7 +27,10 @@ static bool fr_vma_may_write_back(const struct vm_area_struct *vma)
 	return (vma->vm_flags & VM_SHARED) && (vma->vm_flags & VM_MAYWRITE);
 }
 
-/* Can all of @vma be a mapping of @region's backing, its last page included? */
+/*
+ * Can all of @vma be a mapping of @region's backing? Its last page must not
+ * show what lies, or is going to lie, behind the region in the backing.
+ */
 static bool fr_mmap_fits(const struct vm_area_struct *vma, u64 eof,
 			 const struct fr_region *region, bool whole)
 {
@@ -44,11 +47,7 @@ static bool fr_mmap_fits(const struct vm_area_struct *vma, u64 eof,
 		return false;
 	if (whole)
 		return true;
-	if (last <= region->last && last < eof && from + (last - start) < size)
-		return true;
-	/* Or both end at the same byte: then they end in the same way */
-	return start < eof && eof - 1 <= region->last &&
-	       from + (eof - start) == size;
+	return last <= region->last && last < eof && from + (last - start) < size;
 }
 
 /* A reference to the backing that can be mapped instead, and where; or NULL. */
@@ -183,7 +182,8 @@ int fr_mmap(struct file *file, struct vm_area_struct *vma)
 	}
 	err = fr_orig_fops->mmap(file, vma);
 	/* Regions may come while it is mapped */
-	if (!err && fi && fr_vma_may_write_back(vma))
+	if (!err && fi && fr_vma_may_write_back(vma) && vma->vm_file == file &&
+	    !IS_DAX(file_inode(file)))
 		fr_mmap_ops(vma);
 	return err;
 }

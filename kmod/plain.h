@@ -3,6 +3,8 @@
 #ifndef FR_PLAIN_H
 #define FR_PLAIN_H
 
+#define FR_LITTLE_ENDIAN	(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+
 #ifdef __KERNEL__
 
 #include <linux/build_bug.h>
@@ -13,7 +15,9 @@
 #include <linux/string.h>
 #include <linux/types.h>
 
+/* A root's nodes are written before readers find the root */
 #define fr_publish(p, v)	smp_store_release(&(p), (v))
+/* Pairs with fr_publish() */
 #define fr_load_root(p)		smp_load_acquire(&(p))
 
 #else

@@ -7,6 +7,7 @@
 
 #include "dio.h"
 #include "io.h"
+#include "map-node.h"
 #include "rw.h"
 
 /* Where the file ends for a read: the FUSE size, or what the backing says. */
@@ -120,21 +121,21 @@ static __always_inline ssize_t fr_read_fast(struct fr_inode *fi,
 
 	idx = srcu_read_lock(srcu);
 	root = fr_load_root(fi->map.root);
-	r = fr_map_lookup(root, iocb->ki_pos);
-	if (unlikely(!r || end - 1 > r->last || !(r->backing_flags & FR_READ)))
+	r = fr_map_lookup_fast(root, iocb->ki_pos);
+	if (unlikely(!r || end - 1 > r->last))
 		goto out;
-	if (unlikely(r->backing_flags & FR_WHOLE)) {
-		if (end > fr_read_eof(fi, root))
+	if (likely((r->backing_flags & (FR_READ | FR_WHOLE)) == FR_READ)) {
+		if (unlikely(end > i_size_read(fi->inode)))
 			goto out;
-	} else if (unlikely(end > i_size_read(fi->inode))) {
+	} else if (!(r->backing_flags & FR_READ) || end > fr_read_eof(fi, root)) {
 		goto out;
 	}
-	if (unlikely(!is_sync_kiocb(iocb)))
-		ret = fr_aio(fi, iocb, to, r, FR_READ);
-	else
-		ret = fr_rw_sync(fr_region_backing(r), iocb,
+	if (likely(is_sync_kiocb(iocb) && !(iocb->ki_flags & FR_IOCB_SPECIAL)))
+		ret = fr_rw_fast(fr_region_backing(r), iocb,
 				 fr_region_backing_pos(r, iocb->ki_pos), to,
 				 FR_READ);
+	else
+		ret = fr_aio(fi, iocb, to, r, FR_READ);
 out:
 	srcu_read_unlock(srcu, idx);
 	if (likely(ret == (ssize_t)count)) {
@@ -143,6 +144,7 @@ out:
 	}
 	if (ret == -EIOCBQUEUED)
 		return ret;
+	iocb->ki_pos = end - count;
 	/* A gap; or a fault in the buffer, a short backing, an error: start anew */
 	if (ret) {
 		iov_iter_revert(to, count - iov_iter_count(to));

@@ -15,10 +15,12 @@
  *
  * Lock order, outermost first:
  *
- *   fc->killsb (FUSE's, for read, bind.c)
- *     fr_conn_mutex          attach, detach; list of connections
- *       fr_inode.map_lock    one writer per map
- *         fr_conn.lock       (spin) fr_inode.nr_files, .hashed; list of inodes
+ *   fr_inode.sync_lock       one fsync per inode (sync.c)
+ *   inode lock               VFS's: truncate, writes that extend the file
+ *     fr_inode.map_lock      one writer per map
+ *       fr_conn.lock         (spin) fr_inode.nr_files, .hashed; list of inodes
+ *   fr_conn_mutex            attach, detach; list of connections
+ *     fc->killsb             FUSE's, for read: its mounts and inodes (fuse.c)
  *
  * Readers take fr_conn.srcu only, around the use of a map's root, its regions
  * and their backings. Nothing that could wait for the server runs inside it:
@@ -57,6 +59,7 @@ struct fr_backing {
  * @count:	references
  * @fc:		FUSE's connection; only compared unless the control file lives
  * @attached:	the control file is open; fr_conn_mutex, and lock-free hints
+ * @detaching:	its end is not over yet; fr_conn_mutex
  * @srcu:	readers of the maps
  * @backings:	id -> fr_backing; the xarray's own lock
  * @nr_backings: how many; xa_lock of @backings
@@ -69,6 +72,7 @@ struct fr_conn {
 	refcount_t count;
 	void *fc;
 	bool attached;
+	bool detaching;
 	struct srcu_struct srcu;
 	struct xarray backings;
 	unsigned int nr_backings;
@@ -91,6 +95,8 @@ struct fr_conn {
  * @entry:	in conn->inodes; conn->lock
  * @nr_files:	files whose f_op is @fops; conn->lock
  * @hashed:	in the table; conn->lock
+ * @changed:	a backing was written since the last stat() asked the server;
+ *		no lock, see attr.c
  * @mapped:	a backing was mapped for writing: stores go unseen from then on
  * @written:	a backing was written since the last fsync; no lock, see sync.c
  * @drop:	drops stale pages of [@drop_first, @drop_last] without anybody
@@ -111,6 +117,7 @@ struct fr_inode {
 	unsigned int nr_files;
 	bool hashed;
 	bool written;
+	bool changed;
 	bool mapped;
 	spinlock_t drop_lock;
 	pgoff_t drop_first;
@@ -171,6 +178,15 @@ bool fr_ctl_is(const struct file *file);
 int fr_dev_init(void);
 void fr_dev_exit(void);
 
+/* After a write of a backing, and before that is reported. */
+static inline void fr_inode_set_written(struct fr_inode *fi)
+{
+	if (!READ_ONCE(fi->written))
+		WRITE_ONCE(fi->written, true);
+	if (!READ_ONCE(fi->changed))
+		WRITE_ONCE(fi->changed, true);
+}
+
 /* bind.c */
 ssize_t fr_bind_message(struct fr_conn *conn, u32 len, struct iov_iter *from);
 void fr_bind_trim(struct fr_inode *fi, u64 size);
@@ -181,7 +197,8 @@ extern const struct file_operations *fr_orig_fops;
 bool fr_file_learn(const struct file_operations *fops);
 void fr_file_adopt(struct inode *inode, struct file *file);
 struct fr_inode *fr_file_promote(struct file *file);
-void fr_file_ops_init(struct file_operations *fops);
+void fr_file_ops_init(struct file_operations *fops,
+		      const struct file_operations *orig);
 
 /* What we know of @file's inode; NULL: it is an ordinary FUSE file to us. */
 static inline struct fr_inode *fr_file_inode(struct file *file)
@@ -195,6 +212,7 @@ static inline struct fr_inode *fr_file_inode(struct file *file)
 
 /* main.c */
 extern struct workqueue_struct *fr_wq;
+extern struct workqueue_struct *fr_io_wq;
 extern atomic_t fr_pending;
 void fr_pending_done(void);
 

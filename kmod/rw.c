@@ -5,25 +5,16 @@
 
 #include "rw.h"
 
-int fr_rw_check_flags(struct file *file, int *flags)
-{
-	if (!(file->f_mode & FMODE_CAN_ODIRECT))
-		*flags &= ~IOCB_DIRECT;
-	if ((*flags & IOCB_NOWAIT) && !(file->f_mode & FMODE_NOWAIT))
-		return -EAGAIN;
-	return 0;
-}
-
 /* The buffer is pinned (dio.c): nothing in here faults. */
-ssize_t fr_rw_direct(struct kiocb *kiocb, struct iov_iter *iter,
-		     unsigned int access)
+static ssize_t fr_rw_direct(struct kiocb *kiocb, struct iov_iter *iter,
+			    unsigned int access)
 {
-	size_t count = iov_iter_count(iter);
+	struct iov_iter save = *iter;
 	ssize_t ret = fr_rw_call(kiocb->ki_filp, kiocb, iter, access);
 
 	if (ret == -EINVAL) {
 		/* The shift, or the buffer, does not suit direct I/O */
-		iov_iter_revert(iter, count - iov_iter_count(iter));
+		*iter = save;
 		kiocb->ki_flags &= ~IOCB_DIRECT;
 		ret = fr_rw_call(kiocb->ki_filp, kiocb, iter, access);
 	}
@@ -53,8 +44,8 @@ static void fr_rw_work(struct work_struct *work)
  * backing would check it once more, against a position that has nothing to do
  * with it: let another task write, from a copy.
  */
-ssize_t fr_rw_unlimited(struct fr_backing *backing, struct kiocb *kiocb,
-			struct iov_iter *from)
+static ssize_t fr_rw_unlimited(struct fr_backing *backing, struct kiocb *kiocb,
+			       struct iov_iter *from)
 {
 	struct fr_rw_work w = { .backing = backing, .kiocb = kiocb };
 	size_t len = min_t(size_t, iov_iter_count(from), PAGE_SIZE);
@@ -75,11 +66,46 @@ ssize_t fr_rw_unlimited(struct fr_backing *backing, struct kiocb *kiocb,
 	kiocb->ki_flags &= ~(IOCB_DIRECT | IOCB_NOWAIT);
 	w.iter = &it;
 	INIT_WORK_ONSTACK(&w.work, fr_rw_work);
-	queue_work(fr_wq, &w.work);
+	queue_work(fr_io_wq, &w.work);
 	flush_work(&w.work);
 	destroy_work_on_stack(&w.work);
 	iov_iter_revert(from, copied - max_t(ssize_t, w.ret, 0));
 out:
 	kfree(kvec.iov_base);
 	return w.ret;
+}
+
+ssize_t fr_rw(struct fr_backing *backing, struct kiocb *iocb, loff_t pos,
+	      struct iov_iter *iter, unsigned int access)
+{
+	struct file *file = backing->file;
+	struct iov_iter save = *iter;
+	struct kiocb kiocb = {
+		.ki_filp = file,
+		.ki_pos = pos,
+		.ki_flags = backing->iocb_flags |
+			    (iocb->ki_flags & FR_IOCB_FLAGS),
+		.ki_ioprio = iocb->ki_ioprio,
+	};
+	const struct cred *old;
+	ssize_t ret;
+
+	if (!(file->f_mode & FMODE_CAN_ODIRECT))
+		kiocb.ki_flags &= ~IOCB_DIRECT;
+	if ((kiocb.ki_flags & IOCB_NOWAIT) && !(file->f_mode & FMODE_NOWAIT))
+		return -EAGAIN;
+	old = fr_override_creds(backing->cred);
+	pagefault_disable();
+	if (access == FR_WRITE && fr_rw_over_limit(pos, iov_iter_count(iter)))
+		ret = fr_rw_unlimited(backing, &kiocb, iter);
+	else if (kiocb.ki_flags & IOCB_DIRECT)
+		ret = fr_rw_direct(&kiocb, iter, access);
+	else
+		ret = fr_rw_call(file, &kiocb, iter, access);
+	pagefault_enable();
+	fr_revert_creds(old);
+	*iter = save;
+	if (ret > 0)
+		iov_iter_advance(iter, ret);
+	return ret;
 }

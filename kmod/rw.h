@@ -24,18 +24,25 @@
 /* Of the caller's flags, those that a backing is to know; never IOCB_APPEND */
 #define FR_IOCB_FLAGS	(IOCB_NOWAIT | IOCB_DSYNC | IOCB_SYNC | IOCB_DIRECT)
 
-/* rw.c: what is rare */
-int fr_rw_check_flags(struct file *file, int *flags);
-ssize_t fr_rw_direct(struct kiocb *kiocb, struct iov_iter *iter,
-		     unsigned int access);
-ssize_t fr_rw_unlimited(struct fr_backing *backing, struct kiocb *kiocb,
-			struct iov_iter *from);
+/* What fr_rw_fast() does not do */
+#define FR_IOCB_SPECIAL	(IOCB_NOWAIT | IOCB_DIRECT)
+
+/*
+ * rw.c: do @iter at @pos of the backing, on behalf of @iocb, of whatever kind;
+ * the backing completes it before this returns. May do less than @iter holds,
+ * and fail with -EFAULT where the buffer has to be faulted in. @iter advances
+ * by what is returned, also where the backing went further before it failed,
+ * or cut it short.
+ */
+ssize_t fr_rw(struct fr_backing *backing, struct kiocb *iocb, loff_t pos,
+	      struct iov_iter *iter, unsigned int access);
 
 /* The access was checked when the region was bound. */
 static __always_inline ssize_t fr_rw_call(struct file *file, struct kiocb *kiocb,
 					  struct iov_iter *iter,
 					  unsigned int access)
 {
+	struct super_block *sb;
 	ssize_t ret;
 
 	if (access == FR_READ) {
@@ -44,9 +51,10 @@ static __always_inline ssize_t fr_rw_call(struct file *file, struct kiocb *kiocb
 			fsnotify_access(file);
 		return ret;
 	}
-	file_start_write(file);
+	sb = file_inode(file)->i_sb;
+	sb_start_write(sb);
 	ret = file->f_op->write_iter(kiocb, iter);
-	file_end_write(file);
+	sb_end_write(sb);
 	if (likely(ret > 0))
 		fsnotify_modify(file);
 	return ret;
@@ -59,74 +67,32 @@ static inline bool fr_rw_over_limit(loff_t pos, size_t len)
 	return unlikely(limit != RLIM_INFINITY) && pos + len > limit;
 }
 
-/* @file can do what @flags ask for, or -EAGAIN; may take IOCB_DIRECT back. */
-static inline int fr_rw_flags(struct file *file, int *flags)
-{
-	if (likely(!(*flags & (IOCB_DIRECT | IOCB_NOWAIT))))
-		return 0;
-	return fr_rw_check_flags(file, flags);
-}
-
 /*
- * Do @iter at @pos of the backing, on behalf of @iocb, which is a synchronous
- * one: it is lent to the backing for the time of the call, for nobody looks at
- * it later. May do less than @iter holds, and fail with -EFAULT where the
- * buffer has to be faulted in.
+ * The same for a synchronous @iocb without FR_IOCB_SPECIAL, and, for a write,
+ * without a limit on file sizes. It is lent to the backing for the time of the
+ * call, for nobody looks at it later; its ki_pos is anything afterwards, and
+ * @iter may have advanced by more than is returned.
  */
-static __always_inline ssize_t fr_rw_sync(struct fr_backing *backing,
+static __always_inline ssize_t fr_rw_fast(struct fr_backing *backing,
 					  struct kiocb *iocb, loff_t pos,
 					  struct iov_iter *iter,
 					  unsigned int access)
 {
-	struct file *user_file = iocb->ki_filp, *file = backing->file;
-	loff_t user_pos = iocb->ki_pos;
+	struct file *user_file = iocb->ki_filp;
 	int user_flags = iocb->ki_flags;
 	const struct cred *old;
 	ssize_t ret;
-	int flags;
 
-	flags = backing->iocb_flags | (user_flags & FR_IOCB_FLAGS);
-	ret = fr_rw_flags(file, &flags);
-	if (unlikely(ret))
-		return ret;
-	iocb->ki_filp = file;
+	iocb->ki_filp = backing->file;
 	iocb->ki_pos = pos;
-	iocb->ki_flags = flags;
+	iocb->ki_flags = backing->iocb_flags | (user_flags & FR_IOCB_FLAGS);
 	old = fr_override_creds(backing->cred);
 	pagefault_disable();
-	if (access == FR_WRITE && fr_rw_over_limit(pos, iov_iter_count(iter)))
-		ret = fr_rw_unlimited(backing, iocb, iter);
-	else if (unlikely(flags & IOCB_DIRECT))
-		ret = fr_rw_direct(iocb, iter, access);
-	else
-		ret = fr_rw_call(file, iocb, iter, access);
+	ret = fr_rw_call(backing->file, iocb, iter, access);
 	pagefault_enable();
 	fr_revert_creds(old);
 	iocb->ki_filp = user_file;
-	iocb->ki_pos = user_pos;
 	iocb->ki_flags = user_flags;
-	return ret;
-}
-
-/*
- * The same for any caller: the backing completes it before this returns, and
- * @iter has advanced by what is returned, also where the backing went further
- * before it failed.
- */
-static inline ssize_t fr_rw(struct fr_backing *backing, struct kiocb *iocb,
-			    loff_t pos, struct iov_iter *iter,
-			    unsigned int access)
-{
-	size_t count = iov_iter_count(iter);
-	struct kiocb sync = {
-		.ki_filp = iocb->ki_filp,
-		.ki_flags = iocb->ki_flags,
-		.ki_ioprio = iocb->ki_ioprio,
-	};
-	ssize_t ret = fr_rw_sync(backing, &sync, pos, iter, access);
-
-	iov_iter_revert(iter, count - iov_iter_count(iter) -
-			      max_t(ssize_t, ret, 0));
 	return ret;
 }
 

@@ -5,6 +5,7 @@
 #include <linux/pipe_fs_i.h>
 #include <linux/splice.h>
 
+#include "compat.h"
 #include "regions.h"
 
 /*
@@ -19,6 +20,8 @@ static ssize_t fr_splice_region(struct fr_inode *fi, loff_t pos,
 	const struct fr_node *root;
 	const struct cred *old;
 	struct fr_piece piece;
+	unsigned int space;
+	struct file *file;
 	ssize_t ret = 0;
 	loff_t from;
 	u64 eof;
@@ -32,15 +35,23 @@ static ssize_t fr_splice_region(struct fr_inode *fi, loff_t pos,
 	    !(fr_region_flags(piece.region) & FR_READ))
 		goto out;
 	backing = fr_region_backing(piece.region);
+	file = backing->file;
+	if (!file->f_op->splice_read || (file->f_flags & O_DIRECT) ||
+	    IS_DAX(file_inode(file)))
+		goto out;
 	from = fr_region_backing_pos(piece.region, pos);
 	/* Zeroes behind the backing's end have no pages */
-	if (from < 0 || from >= i_size_read(file_inode(backing->file)))
+	if (from < 0 || from >= i_size_read(file_inode(file)))
 		goto out;
 	len = min_t(u64, len, min(piece.last + 1, eof) - pos);
 
-	old = override_creds(backing->cred);
-	ret = vfs_splice_read(backing->file, &from, pipe, len, flags);
-	revert_creds(old);
+	space = pipe->max_usage - pipe_occupancy(pipe->head, pipe->tail);
+	len = min_t(size_t, len, (size_t)space << PAGE_SHIFT);
+
+	/* Not vfs_splice_read(): see rw.h for what is not asked again */
+	old = fr_override_creds(backing->cred);
+	ret = file->f_op->splice_read(file, &from, pipe, len, flags);
+	fr_revert_creds(old);
 out:
 	srcu_read_unlock(&fi->conn->srcu, idx);
 	return ret;

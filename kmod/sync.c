@@ -14,7 +14,10 @@
 #include "cut.h"
 #include "regions.h"
 
-/* Each backing that a region with WRITE uses, once. -ENOMEM. */
+/*
+ * Each backing that a region uses, once; whatever its access, for what was
+ * written may have been bound read-only since. -ENOMEM.
+ */
 static int fr_sync_collect(struct fr_inode *fi, struct xarray *set)
 {
 	const struct fr_node *root;
@@ -25,7 +28,8 @@ static int fr_sync_collect(struct fr_inode *fi, struct xarray *set)
 
 	idx = srcu_read_lock(&fi->conn->srcu);
 	root = fr_load_root(fi->map.root);
-	fr_cut_begin(&cut, root, 0, FR_LAST_MAX + 1, FR_WRITE);
+	fr_cut_begin(&cut, root, 0, FR_LAST_MAX + 1,
+		     FR_READ | FR_WRITE);
 	while (!err && fr_cut_next(&cut, &piece)) {
 		if (!piece.region)
 			continue;

@@ -16,19 +16,15 @@
 #include "dio.h"
 #include "fuse.h"
 #include "io.h"
+#include "map-node.h"
 #include "rw.h"
 
-/*
- * What else changes when bytes of a backing were written. Any context, while
- * FUSE's cache of the inode is empty.
- */
+/* What else changes when bytes of a backing were written. May sleep. */
 void fr_write_done(struct fr_inode *fi, loff_t pos, size_t len)
 {
-	if (!READ_ONCE(fi->written))
-		WRITE_ONCE(fi->written, true);
+	fr_inode_set_written(fi);
 	if (unlikely(fi->inode->i_mapping->nrpages))
 		fr_cache_drop(fi, pos, pos + len - 1);
-	fr_fuse_attr_changed(fi->inode);
 }
 
 size_t fr_write_region(const struct fr_region *region, struct kiocb *iocb,
@@ -134,24 +130,24 @@ static __always_inline ssize_t fr_write_fast(struct fr_inode *fi,
 
 	if (unlikely(!IS_NOSEC(fi->inode) || !IS_NOCMTIME(fi->inode) ||
 		     (iocb->ki_flags & IOCB_APPEND) ||
-		     fr_rw_over_limit(pos, count)))
+		     rlimit(RLIMIT_FSIZE) != RLIM_INFINITY))
 		return 0;
 	idx = srcu_read_lock(srcu);
 	root = fr_load_root(fi->map.root);
-	r = fr_map_lookup(root, pos);
-	if (unlikely(!r || end - 1 > r->last || !(r->backing_flags & FR_WRITE)))
+	r = fr_map_lookup_fast(root, pos);
+	if (unlikely(!r || end - 1 > r->last))
 		goto out;
-	if (unlikely(r->backing_flags & FR_WHOLE)) {
-		if (end > fr_read_eof(fi, root))
+	if (likely((r->backing_flags & (FR_WRITE | FR_WHOLE)) == FR_WRITE)) {
+		if (unlikely(end > i_size_read(fi->inode)))
 			goto out;
-	} else if (unlikely(end > i_size_read(fi->inode))) {
+	} else if (!(r->backing_flags & FR_WRITE) || end > fr_read_eof(fi, root)) {
 		goto out;
 	}
-	if (unlikely(!is_sync_kiocb(iocb)))
-		ret = fr_aio(fi, iocb, from, r, FR_WRITE);
-	else
-		ret = fr_rw_sync(fr_region_backing(r), iocb,
+	if (likely(is_sync_kiocb(iocb) && !(iocb->ki_flags & FR_IOCB_SPECIAL)))
+		ret = fr_rw_fast(fr_region_backing(r), iocb,
 				 fr_region_backing_pos(r, pos), from, FR_WRITE);
+	else
+		ret = fr_aio(fi, iocb, from, r, FR_WRITE);
 out:
 	srcu_read_unlock(srcu, idx);
 	if (likely(ret == (ssize_t)count)) {
@@ -161,6 +157,7 @@ out:
 	}
 	if (ret == -EIOCBQUEUED)
 		return ret;
+	iocb->ki_pos = pos;
 	iov_iter_revert(from, count - iov_iter_count(from));
 	return 0;
 }
@@ -290,6 +287,8 @@ ssize_t fr_write(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *from)
 	struct file *file = iocb->ki_filp;
 	ssize_t ret;
 
+	if (unlikely(IS_SYNC(fi->inode)))	/* mount -o sync */
+		iocb->ki_flags |= IOCB_DSYNC | IOCB_SYNC;
 	if (likely(!file->f_mapping->nrpages)) {
 		ret = fr_write_fast(fi, iocb, from);
 		if (likely(ret))
