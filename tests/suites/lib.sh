@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What the suites share: the way into a guest, mounts, verdicts. A suite is a script that is started
+# on the host, starts itself again in a guest, and there runs cases: programs that others wrote, on
+# cutfs. The caller has defined `usage`, and set `tool_options` to the options it knows beyond these:
+#
+#   --kernel NAME      stable, latest or debug (stable)
+#   --timeout SECONDS  for the guest (480)
+#   --only PATTERN     only the cases whose names match
+#
+# Exit status: 0 passed, 1 failed, 2 usage, 77 skipped: something is missing.
+
+suite_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+declare -A option=([kernel]=stable [timeout]=480 [only]='*')
+
+suite_parse() {
+	local name
+	while [ $# -gt 0 ]; do
+		name=${1#--}
+		if [ "$1" = --help ]; then
+			usage
+			exit 0
+		elif [[ $1 != --* || " kernel timeout only ${tool_options:-} " != *" $name "* || $# -lt 2 ]]; then
+			usage >&2
+			exit 2
+		fi
+		option[$name]=$2
+		shift 2
+	done
+}
+
+skip() {
+	echo "skipped: $*"
+	exit 77
+}
+
+# suite_start ARG…: returns in the guest only.
+suite_start() {
+	local args=() name share=()
+	suite_parse "$@"
+	if [ -n "${option[from]:-}" ]; then
+		option[from]=$(realpath "${option[from]}") || exit 2
+		share=(--share "${option[from]}")
+	elif [[ " ${tool_options:-} " == *" from "* ]]; then
+		usage >&2
+		exit 2
+	fi
+	[ -z "${FUSE_REGIONS_GUEST:-}" ] || return 0
+	for name in "${!option[@]}"; do
+		args+=("--$name" "${option[$name]}")
+	done
+	exec "$suite_dir/../../run" guest --kernel "${option[kernel]}" --timeout "${option[timeout]}" \
+		"${share[@]}" -- "$suite_dir/$(basename "$0")" "${args[@]}"
+}
+
+# --- in the guest ---
+
+place=/tmp/suite
+cases_failed=0 cases_run=0 cases_skipped=0
+
+# new_place tmpfs|ext4|xfs: directories $place/dir, which is on such a file system, and $place/mnt
+new_place() {
+	local force=-F
+	mkdir -p $place/fs $place/mnt
+	if [ "$1" = tmpfs ]; then
+		mount -t tmpfs tmpfs $place/fs || return
+	else
+		[ "$1" != xfs ] || force=-f
+		modprobe -a loop "$1" || return
+		truncate -s 3G $place/disk
+		"mkfs.$1" -q "$force" $place/disk || return
+		mount -o loop $place/disk $place/fs || return
+	fi
+	mkdir $place/fs/dir
+	ln -sfn fs/dir $place/dir
+}
+
+drop_place() {
+	umount $place/fs
+	rm -f $place/disk
+}
+
+# Let the server end before the next one starts.
+unmount() {
+	local tries
+	fusermount3 -u $place/mnt || umount -l $place/mnt
+	for ((tries = 0; tries < 100; tries++)); do
+		pgrep -x 'cutfs|regionfs' >/dev/null || return 0
+		sleep 0.1
+	done
+	echo "the server does not end"
+	return 1
+}
+
+# The module must have let go of everything.
+check_live() {
+	local tries left
+	for ((tries = 0; tries < 50; tries++)); do
+		left=$(grep -Hv '^0$' /sys/module/fuse_regions/parameters/live_* 2>/dev/null)
+		[ -n "$left" ] || return 0
+		sleep 0.1
+	done
+	echo "the module still holds: $left"
+	return 1
+}
+
+# Checksums of the files here that are not huge, for `sha256sum -c`
+checksums() {
+	find . -type f -size -64M -print0 | sort -z | xargs -0r sha256sum
+}
+
+# run_on FILESYSTEM CUTFS_OPTIONS COMMAND…: in the root of a new mount. The files that it leaves must
+# look the same after the kernel has forgotten them, and in the directory once the mount is gone.
+run_on() {
+	local fs=$1 options=$2 rc=0
+	shift 2
+	new_place "$fs" || return 77
+	if cutfs ${options:+-o "$options"} $place/dir $place/mnt; then
+		(
+			cd $place/mnt || exit
+			"$@" || exit
+			checksums >/tmp/sums
+			sync
+			echo 3 >/proc/sys/vm/drop_caches
+			sha256sum --quiet -c /tmp/sums
+		) || rc=$?
+		unmount || rc=1
+		[ "$rc" != 0 ] || (cd $place/dir && sha256sum --quiet -c /tmp/sums) || rc=1
+		check_live || rc=1
+	else
+		rc=1
+	fi
+	drop_place || rc=1
+	return "$rc"
+}
+
+# suite_case NAME COMMAND…: run it, say how it went, show what it said if it failed.
+suite_case() {
+	local name=$1 started=$SECONDS rc=0 word=pass log=/tmp/case.log
+	shift
+	# shellcheck disable=SC2053 # a pattern
+	[[ $name == ${option[only]} ]] || return 0
+	"$@" >"$log" 2>&1 || rc=$?
+	cases_run=$((cases_run + 1))
+	case $rc in
+	0) ;;
+	77)
+		word=skip
+		cases_skipped=$((cases_skipped + 1))
+		;;
+	*)
+		word=FAIL
+		cases_failed=$((cases_failed + 1))
+		;;
+	esac
+	printf '%s %4d s  %s\n' "$word" $((SECONDS - started)) "$name"
+	[ "$rc" = 0 ] || {
+		echo "status $rc: $*"
+		head -n 12 "$log"
+		echo ...
+		tail -n 12 "$log"
+	} | sed 's/^/      /'
+}
+
+# The last command of a suite: its status
+suite_end() {
+	echo "$((cases_run - cases_failed - cases_skipped)) passed, $cases_skipped skipped," \
+		"$cases_failed failed"
+	[ "$cases_failed" = 0 ] || return 1
+	[ "$cases_run" != "$cases_skipped" ] || return 77
+}
