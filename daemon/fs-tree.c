@@ -56,17 +56,13 @@ static void fill_entry(struct fs *fs, uint32_t number, struct fuse_entry_param *
 	entry->attr_timeout = fill_stat(fs, number, &entry->attr);
 }
 
-/*
- * The kernel gives all lookups of an inode back when it evicts it. A count
- * that does not come to 0 says that it looked the inode up again meanwhile.
- */
 static void forget(struct fs *fs, fuse_ino_t nodeid, uint64_t count)
 {
 	uint32_t number = fs_number(nodeid);
-	uint64_t before = atomic_fetch_sub(&fs->tree->lookups[number], count);
 
+	atomic_fetch_sub(&fs->tree->lookups[number], count);
 	if (fs->tree->forgotten)
-		fs->tree->forgotten(fs, number, before == count);
+		fs->tree->forgotten(fs, number);
 }
 
 void fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)

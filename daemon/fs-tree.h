@@ -17,14 +17,14 @@
  * @lookups:	for each inode, how often the kernel knows it
  * @stat:	fill in what the tree does not know, or knows wrong; may be NULL.
  *		Returns for how long, in seconds, the attributes are good
- * @forgotten:	the kernel dropped an inode; @gone: and does not know it any
- *		more, else it looked it up again meanwhile
+ * @forgotten:	the kernel dropped an inode. It may have looked it up again
+ *		since, which fs_is_known() tells; may be NULL
  */
 struct fs_tree {
 	struct tree *tree;
 	_Atomic uint64_t *lookups;
 	double (*stat)(struct fs *fs, uint32_t number, struct stat *st);
-	void (*forgotten)(struct fs *fs, uint32_t number, bool gone);
+	void (*forgotten)(struct fs *fs, uint32_t number);
 };
 
 static inline uint32_t fs_number(fuse_ino_t nodeid)
@@ -35,6 +35,15 @@ static inline uint32_t fs_number(fuse_ino_t nodeid)
 static inline fuse_ino_t fs_nodeid(uint32_t number)
 {
 	return (fuse_ino_t)number + FUSE_ROOT_ID;
+}
+
+/*
+ * Does the kernel know the inode? A mount that asks under the lock under which
+ * its OPEN handler binds can not drop regions that a later OPEN counts on.
+ */
+static inline bool fs_is_known(const struct fs *fs, uint32_t number)
+{
+	return atomic_load(&fs->tree->lookups[number]) > 0;
 }
 
 /* The tree is complete. 0 or -ENOMEM. */

@@ -176,7 +176,8 @@ int table_bind(struct tablefs *tablefs, struct table_node *node, fuse_ino_t node
 	return err;
 }
 
-void table_forgotten(struct fs *fs, uint32_t number, bool gone)
+/* With the inode the kernel dropped its regions. */
+void table_forgotten(struct fs *fs, uint32_t number)
 {
 	struct tablefs *tablefs = fs->data;
 	struct table_node *node = table_node(tablefs, fs_nodeid(number));
@@ -184,12 +185,12 @@ void table_forgotten(struct fs *fs, uint32_t number, bool gone)
 	if (!node)
 		return;
 	pthread_mutex_lock(&tablefs->bind_lock);
-	if (gone) {
-		node->bound = false;
-		fuse_regions_forget(fs->conn, fs_nodeid(number));
-	} else {
+	if (node->bound && fs_is_known(fs, number)) {
 		/* If it fails this process serves the regions, as ever. */
 		fuse_regions_rebind(fs->conn, fs_nodeid(number));
+	} else if (node->bound) {
+		fuse_regions_forget(fs->conn, fs_nodeid(number));
+		node->bound = false;
 	}
 	pthread_mutex_unlock(&tablefs->bind_lock);
 }

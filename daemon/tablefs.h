@@ -124,7 +124,7 @@ uint64_t table_node_size(struct table_node *node);
 
 /* Bind the regions if they are not. 0 or a negative errno. */
 int table_bind(struct tablefs *tablefs, struct table_node *node, fuse_ino_t nodeid);
-void table_forgotten(struct fs *fs, uint32_t number, bool gone);
+void table_forgotten(struct fs *fs, uint32_t number);
 
 /* fuse_regions_gap_read_t; @ctx is the node */
 int table_read_gap(void *ctx, uint64_t nodeid, uint64_t offset, struct fuse_buf *buf);

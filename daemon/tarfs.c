@@ -26,14 +26,14 @@
  * @fd:		the archive
  * @backing:	its backing id, or a negative errno
  * @bound:	for each inode, whether its regions are bound
- * @lock:	protects @bound while it is being set
+ * @lock:	protects @bound, and is held while regions are bound
  */
 struct tarfs {
 	struct fs *fs;
 	struct tar_index index;
 	int fd;
 	int backing;
-	atomic_bool *bound;
+	bool *bound;
 	pthread_mutex_t lock;
 };
 
@@ -68,19 +68,18 @@ static double tarfs_stat(struct fs *fs, uint32_t number, struct stat *st)
 	return FS_FOREVER;
 }
 
-static void tarfs_forgotten(struct fs *fs, uint32_t number, bool gone)
+/* With the inode the kernel dropped its regions. */
+static void tarfs_forgotten(struct fs *fs, uint32_t number)
 {
 	struct tarfs *tarfs = fs->data;
 
-	if (!atomic_load(&tarfs->bound[number]))
-		return;
 	pthread_mutex_lock(&tarfs->lock);
-	if (gone) {
-		atomic_store(&tarfs->bound[number], false);
-		fuse_regions_forget(fs->conn, fs_nodeid(number));
-	} else {
+	if (tarfs->bound[number] && fs_is_known(fs, number)) {
 		/* If it fails this process reads the file, as ever. */
 		fuse_regions_rebind(fs->conn, fs_nodeid(number));
+	} else if (tarfs->bound[number]) {
+		fuse_regions_forget(fs->conn, fs_nodeid(number));
+		tarfs->bound[number] = false;
 	}
 	pthread_mutex_unlock(&tarfs->lock);
 }
@@ -117,17 +116,17 @@ static void bind_once(struct tarfs *tarfs, uint32_t number)
 {
 	int err;
 
-	if (tarfs->backing < 0 || atomic_load(&tarfs->bound[number]))
+	if (tarfs->backing < 0)
 		return;
 	pthread_mutex_lock(&tarfs->lock);
-	if (!atomic_load(&tarfs->bound[number])) {
+	if (!tarfs->bound[number]) {
 		err = bind_segments(tarfs, number);
 		if (err) {
 			fuse_log(FUSE_LOG_WARNING, "regionfs: cannot bind inode %u: %s\n", number,
 				 strerror(-err));
 			fuse_regions_unbind(tarfs->fs->conn, fs_nodeid(number), 0, 0);
 		} else {
-			atomic_store(&tarfs->bound[number], true);
+			tarfs->bound[number] = true;
 		}
 	}
 	pthread_mutex_unlock(&tarfs->lock);
