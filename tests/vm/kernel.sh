@@ -26,13 +26,23 @@ kernel_suite() {
 
 kernel_release() { cat "$BUILD/guest/$1/release"; }
 
-kernel_stamp() { digest "$ROOT/.stamp" "$VM/kernel.sh" "$VM/initramfs-init"; }
+kernel_stamp() {
+	{
+		cat "$ROOT/.stamp" "$VM/initramfs-init"
+		declare -f unpack_kernel kernel_packages unpack_vmlinuz make_initrd
+		echo "${INITRD_MODULES[*]}"
+	} | digest -
+}
 
 # ensure_kernel NAME: the root exists and holds kernel NAME.
 ensure_kernel() {
 	ensure_root
 	[ "$(cat "$BUILD/guest/$1/.stamp" 2>/dev/null)" != "$(kernel_stamp)" ] || return 0
-	locked kernel make_kernel "$1"
+	# Others needn't wait for the debug kernel, which takes its time.
+	case $1 in
+	debug) locked kernel-debug make_kernel "$1" ;;
+	*) locked kernel make_kernel "$1" ;;
+	esac
 }
 
 make_kernel() {
