@@ -124,15 +124,15 @@ static ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
 }
 
 /*
- * An I/O that its caller need not wait for, buffered ones included: these are
- * over when they have been started. The caller holds srcu, and knows that the
- * I/O lies inside @region, which allows @access. -EIOCBQUEUED: under way.
- * Anything else: done, or not begun; nothing of it has been told to @iocb.
+ * An I/O that is not simply for fr_rw_fast(). Direct ones whose caller does not
+ * wait are started; others are over on return. The caller holds srcu, and knows
+ * that the I/O lies inside @region, which allows @access. -EIOCBQUEUED: under
+ * way. Anything else: done, or not begun; nothing was told to @iocb of it.
  */
 ssize_t fr_aio(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *iter,
 	       const struct fr_region *region, unsigned int access)
 {
-	if (iocb->ki_flags & IOCB_DIRECT)
+	if ((iocb->ki_flags & IOCB_DIRECT) && !is_sync_kiocb(iocb))
 		return fr_aio_start(fi, iocb, iter, region, access);
 	return fr_rw(fr_region_backing(region), iocb,
 		     fr_region_backing_pos(region, iocb->ki_pos), iter, access);

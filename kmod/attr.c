@@ -28,17 +28,17 @@ static int fr_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 	atomic_inc(&fr_pending);
 	old = i_size_read(inode);
 	err = fr_orig_iops->setattr(idmap, dentry, attr);
-	/*
-	 * An O_TRUNC that the server did in OPEN has set the size already; then
-	 * regions are what the server has bound since.
-	 */
-	if (!err && (attr->ia_valid & ATTR_SIZE) &&
-	    !((attr->ia_valid & ATTR_OPEN) && attr->ia_size == old)) {
-		fi = fr_inode_find(inode);
-		if (fi) {
+	fi = !err && (attr->ia_valid & ATTR_SIZE) ? fr_inode_find(inode) : NULL;
+	if (fi) {
+		/*
+		 * An O_TRUNC that the server did in OPEN has set the size
+		 * already. If the map has changed since, then the server has
+		 * said in OPEN what it wants.
+		 */
+		if (!(attr->ia_valid & ATTR_OPEN) || attr->ia_size != old ||
+		    READ_ONCE(fi->trunc_txn) == READ_ONCE(fi->map.txn))
 			fr_bind_trim(fi, attr->ia_size);
-			fr_inode_put(fi);
-		}
+		fr_inode_put(fi);
 	}
 	fr_pending_done();
 	return err;

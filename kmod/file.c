@@ -120,6 +120,8 @@ void fr_file_adopt(struct inode *inode, struct file *file)
 		return;
 	if (!try_module_get(THIS_MODULE))
 		return;
+	if (file->f_flags & O_TRUNC)
+		fr_inode_note_trunc(inode);
 	file->f_op = &fr_adopted_fops;
 	fops_put(old);
 	/* Bound bytes can be read without waiting; gaps say EAGAIN themselves */

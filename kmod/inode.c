@@ -158,6 +158,18 @@ struct fr_inode *fr_inode_get(struct inode *inode, struct fr_conn *conn)
 	}
 }
 
+/* @inode is about to be opened with O_TRUNC. Atomic. */
+void fr_inode_note_trunc(struct inode *inode)
+{
+	struct fr_inode *fi;
+
+	rcu_read_lock();
+	fi = rhashtable_lookup(&fr_inodes, &inode, fr_inode_params);
+	if (fi)
+		WRITE_ONCE(fi->trunc_txn, READ_ONCE(fi->map.txn));
+	rcu_read_unlock();
+}
+
 /* Count a file whose f_op is about to be @fi's. False: @fi has been dropped. */
 bool fr_inode_file_opened(struct fr_inode *fi)
 {

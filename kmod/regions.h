@@ -98,6 +98,7 @@ struct fr_conn {
  * @changed:	a backing was written since the last stat() asked the server;
  *		no lock, see attr.c
  * @mapped:	a backing was mapped for writing: stores go unseen from then on
+ * @trunc_txn:	@map's transaction when the file was last opened with O_TRUNC
  * @written:	a backing was written since the last fsync; no lock, see sync.c
  * @drop:	drops stale pages of [@drop_first, @drop_last] without anybody
  *		waiting for it (cache.c)
@@ -116,6 +117,7 @@ struct fr_inode {
 	struct list_head entry;
 	unsigned int nr_files;
 	bool hashed;
+	u64 trunc_txn;
 	bool written;
 	bool changed;
 	bool mapped;
@@ -167,6 +169,7 @@ struct fr_inode *fr_inode_get(struct inode *inode, struct fr_conn *conn);
 void fr_inode_put(struct fr_inode *fi);
 void fr_inode_evict(struct inode *inode);
 void fr_inode_detach_all(struct fr_conn *conn);
+void fr_inode_note_trunc(struct inode *inode);
 bool fr_inode_file_opened(struct fr_inode *fi);
 void fr_inode_file_closed(struct fr_inode *fi);
 

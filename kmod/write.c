@@ -54,7 +54,8 @@ size_t fr_write_region(const struct fr_region *region, struct kiocb *iocb,
 
 /*
  * Have FUSE's own write do it, uncached: a write that stayed in FUSE's page
- * cache could not be seen by a read that goes to a backing.
+ * cache could not be seen by a read that goes to a backing, and a page with a
+ * region in it must not become dirty.
  */
 ssize_t fr_write_gap(struct kiocb *iocb, loff_t pos, struct iov_iter *from)
 {
