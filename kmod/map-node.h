@@ -111,13 +111,23 @@ static inline unsigned int fr_window(unsigned int n)
 /* The last child whose key is not above @pos, or the first child. */
 static inline unsigned int fr_inner_slot(const struct fr_node *node, u64 pos)
 {
+	/* A plain pointer: kernels built with UBSAN check each index otherwise */
+	const u64 *key = node->key;
 	unsigned int step = fr_window(node->nr);
 	unsigned long base = node->nr - step;
 
-	base = node->key[base] <= pos ? base : 0;
+	base = key[base] <= pos ? base : 0;
 	while (step >>= 1)
-		base = node->key[base + step] <= pos ? base + step : base;
+		base = key[base + step] <= pos ? base + step : base;
 	return base;
+}
+
+/* The child on the way to @pos, for readers. */
+static inline const struct fr_node *fr_inner_child(const struct fr_node *node, u64 pos)
+{
+	struct fr_node *const *child = node->child;
+
+	return child[fr_inner_slot(node, pos)];
 }
 
 /* The last region that does not start above @pos, or the first region. */

@@ -44,7 +44,7 @@ const struct fr_region *fr_map_lookup(const struct fr_node *root, u64 pos)
 	if (unlikely(!node))
 		return NULL;
 	while (node->level)
-		node = node->child[fr_inner_slot(node, pos)];
+		node = fr_inner_child(node, pos);
 	r = fr_leaf_find(node, pos);
 	if (unlikely(pos < r->start || pos > r->last))
 		return NULL;
