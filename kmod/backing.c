@@ -50,8 +50,11 @@ static int fr_backing_check(struct fr_conn *conn, struct file *file)
 		return -EINVAL;
 	if (!file->f_op->read_iter && !file->f_op->write_iter)
 		return -EINVAL;
-	/* A file of this very server, or a stack that could come back to it */
-	if (fr_fuse_sb_conn(sb) == conn->fc ||
+	/*
+	 * A file of this very connection, or of another that has regions too,
+	 * and might come to lie on this one; or one that lies too high.
+	 */
+	if (fr_conn_known(fr_fuse_sb_conn(sb)) ||
 	    sb->s_stack_depth >= fr_fuse_stack_depth(conn->fc))
 		return -ELOOP;
 	return 0;

@@ -104,13 +104,6 @@ int fr_conn_attach(struct file *dev, int depth)
 		err = -EBUSY;
 		goto out;
 	}
-	/*
-	 * One level is for everybody. More must have been agreed on at INIT:
-	 * raised later, two connections could come to lie on each other.
-	 */
-	err = -EINVAL;
-	if (depth > 1 && fr_fuse_stack_depth(fc) < depth)
-		goto out;
 	if (conn && refcount_inc_not_zero(&conn->count)) {
 		/* the control file's reference */
 	} else {

@@ -54,8 +54,9 @@
  *   EBADF    fd is not an open descriptor, or an O_PATH one
  *   EISDIR   it is a directory
  *   EINVAL   it is not a regular file, or one without read_iter/write_iter
- *   ELOOP    it lives on this same connection, or its file system is stacked
- *            as deep as max_stack_depth, or deeper
+ *   ELOOP    it lives on this same connection, or on another one that is
+ *            attached, or its file system is stacked as deep as
+ *            max_stack_depth, or deeper
  *   ENOSPC   the connection has max_backings of them
  *   ENOTCONN the connection was aborted or unmounted
  *   ENOMEM, EFAULT
