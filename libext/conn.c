@@ -73,18 +73,22 @@ int fuse_regions_open(struct fuse_session *se, const struct fuse_regions_config 
 	return 0;
 }
 
+static void put_inode(struct hash_link *link)
+{
+	inode_put(container_of(link, struct inode, link));
+}
+
+static void put_backing(struct hash_link *link)
+{
+	backing_put(container_of(link, struct backing, link));
+}
+
 void fuse_regions_close(struct fuse_regions_conn *conn)
 {
-	struct hash_link *link;
-
 	if (!conn)
 		return;
-	while ((link = hash_pop(&conn->inodes)))
-		inode_put(container_of(link, struct inode, link));
-	hash_free(&conn->inodes);
-	while ((link = hash_pop(&conn->backings)))
-		backing_put(container_of(link, struct backing, link));
-	hash_free(&conn->backings);
+	hash_drain(&conn->inodes, put_inode);
+	hash_drain(&conn->backings, put_backing);
 	if (conn->control >= 0)
 		close(conn->control);
 	free_conn(conn);

@@ -82,16 +82,16 @@ struct hash_link *hash_remove(struct hash *hash, uint64_t key)
 	return link;
 }
 
-struct hash_link *hash_pop(struct hash *hash)
+void hash_drain(struct hash *hash, void (*put)(struct hash_link *link))
 {
-	for (size_t i = 0; i < hash->nr_slots; i++)
-		if (hash->slots[i])
-			return hash_remove(hash, hash->slots[i]->key);
-	return NULL;
-}
+	for (size_t i = 0; i < hash->nr_slots; i++) {
+		while (hash->slots[i]) {
+			struct hash_link *link = hash->slots[i];
 
-void hash_free(struct hash *hash)
-{
+			hash->slots[i] = link->next;
+			put(link);
+		}
+	}
 	free(hash->slots);
 	*hash = (struct hash){ 0 };
 }

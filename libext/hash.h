@@ -12,7 +12,7 @@ struct hash_link {
 	uint64_t key;
 };
 
-/* Zero it, use it, hash_free() it. */
+/* Zero it, use it, hash_drain() it. */
 struct hash {
 	struct hash_link **slots;
 	size_t nr_slots; /* a power of two, or 0 */
@@ -27,9 +27,7 @@ int hash_add(struct hash *hash, struct hash_link *link, uint64_t key);
 /* Takes the entry out and returns it; NULL: no such key. */
 struct hash_link *hash_remove(struct hash *hash, uint64_t key);
 
-/* Takes any entry out and returns it; NULL: empty. */
-struct hash_link *hash_pop(struct hash *hash);
-
-void hash_free(struct hash *hash);
+/* Takes all entries out, giving each to @put, and frees the table. */
+void hash_drain(struct hash *hash, void (*put)(struct hash_link *link));
 
 #endif /* FR_HASH_H */
