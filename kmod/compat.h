@@ -39,7 +39,7 @@
 				  void *))
 
 typedef typeof(__builtin_choose_expr(FR_INODE_HASH_IS_U64, (u64)0,
-				     (unsigned long)0)) fr_hash_t;
+				     0UL)) fr_hash_t;
 
 /*
  * override_creds() without reference counts, as it is from 6.14 on: whoever

@@ -58,6 +58,7 @@ void fr_file_ops_init(struct file_operations *fops,
 /* FUSE has one table for regular files; learn it from the first one seen. */
 bool fr_file_learn(const struct file_operations *fops)
 {
+	/* Pairs with the release below: fr_adopted_fops is ready */
 	if (likely(smp_load_acquire(&fr_orig_fops)))
 		return fops == fr_orig_fops;
 	if (!fops->read_iter || !fops->write_iter || !fops->release)
@@ -65,6 +66,7 @@ bool fr_file_learn(const struct file_operations *fops)
 	spin_lock(&fr_adopted_lock);
 	if (!fr_orig_fops) {
 		fr_file_ops_init(&fr_adopted_fops, fops);
+		/* Pairs with the acquire above */
 		smp_store_release(&fr_orig_fops, fops);
 	}
 	spin_unlock(&fr_adopted_lock);

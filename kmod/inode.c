@@ -140,7 +140,8 @@ struct fr_inode *fr_inode_get(struct inode *inode, struct fr_conn *conn)
 			err = -ENOTCONN;
 		else
 			old = rhashtable_lookup_get_insert_fast(&fr_inodes,
-					&fi->node, fr_inode_params);
+								&fi->node,
+								fr_inode_params);
 		if (IS_ERR(old)) {
 			err = PTR_ERR(old);
 		} else if (!err && !old) {

@@ -7,7 +7,6 @@
 
 #include "dio.h"
 #include "io.h"
-#include "map-node.h"
 #include "rw.h"
 
 /* Where the file ends for a read: the FUSE size, or what the backing says. */
@@ -121,15 +120,9 @@ static __always_inline ssize_t fr_read_fast(struct fr_inode *fi,
 
 	idx = srcu_read_lock(srcu);
 	root = fr_load_root(fi->map.root);
-	r = fr_map_lookup_fast(root, iocb->ki_pos);
-	if (unlikely(!r || end - 1 > r->last))
+	r = fr_rw_region(fi, root, iocb->ki_pos, end, FR_READ);
+	if (unlikely(!r))
 		goto out;
-	if (likely((r->backing_flags & (FR_READ | FR_WHOLE)) == FR_READ)) {
-		if (unlikely(end > i_size_read(fi->inode)))
-			goto out;
-	} else if (!(r->backing_flags & FR_READ) || end > fr_read_eof(fi, root)) {
-		goto out;
-	}
 	if (likely(is_sync_kiocb(iocb) && !(iocb->ki_flags & FR_IOCB_SPECIAL)))
 		ret = fr_rw_fast(fr_region_backing(r), iocb,
 				 fr_region_backing_pos(r, iocb->ki_pos), to,

@@ -19,6 +19,7 @@
 #include <linux/uio.h>
 
 #include "compat.h"
+#include "map-node.h"
 #include "regions.h"
 
 /* Of the caller's flags, those that a backing is to know; never IOCB_APPEND */
@@ -36,6 +37,25 @@
  */
 ssize_t fr_rw(struct fr_backing *backing, struct kiocb *iocb, loff_t pos,
 	      struct iov_iter *iter, unsigned int access);
+
+/*
+ * The region that [@pos, @end) lies in, when it allows @access and the file
+ * ends no earlier; else NULL. The caller holds srcu.
+ */
+static __always_inline const struct fr_region *
+fr_rw_region(struct fr_inode *fi, const struct fr_node *root, u64 pos, u64 end,
+	     unsigned int access)
+{
+	const struct fr_region *r = fr_map_lookup_fast(root, pos);
+
+	if (unlikely(!r || end - 1 > r->last))
+		return NULL;
+	if (likely((r->backing_flags & (access | FR_WHOLE)) == access))
+		return likely(end <= i_size_read(fi->inode)) ? r : NULL;
+	if (!(r->backing_flags & access) || end > fr_read_eof(fi, root))
+		return NULL;
+	return r;
+}
 
 /* The access was checked when the region was bound. */
 static __always_inline ssize_t fr_rw_call(struct file *file, struct kiocb *kiocb,

@@ -16,7 +16,6 @@
 #include "dio.h"
 #include "fuse.h"
 #include "io.h"
-#include "map-node.h"
 #include "rw.h"
 
 /* What else changes when bytes of a backing were written. May sleep. */
@@ -135,15 +134,9 @@ static __always_inline ssize_t fr_write_fast(struct fr_inode *fi,
 		return 0;
 	idx = srcu_read_lock(srcu);
 	root = fr_load_root(fi->map.root);
-	r = fr_map_lookup_fast(root, pos);
-	if (unlikely(!r || end - 1 > r->last))
+	r = fr_rw_region(fi, root, pos, end, FR_WRITE);
+	if (unlikely(!r))
 		goto out;
-	if (likely((r->backing_flags & (FR_WRITE | FR_WHOLE)) == FR_WRITE)) {
-		if (unlikely(end > i_size_read(fi->inode)))
-			goto out;
-	} else if (!(r->backing_flags & FR_WRITE) || end > fr_read_eof(fi, root)) {
-		goto out;
-	}
 	if (likely(is_sync_kiocb(iocb) && !(iocb->ki_flags & FR_IOCB_SPECIAL)))
 		ret = fr_rw_fast(fr_region_backing(r), iocb,
 				 fr_region_backing_pos(r, pos), from, FR_WRITE);
