@@ -19,7 +19,7 @@ uint64_t expected_eof(const struct tfile *f)
 static void gap_bytes(const struct tfile *f, void *buf, uint64_t off, size_t len)
 {
 	if (f->store)
-		backing_bytes(f->store, buf, off, len);
+		backing_bytes(f->store, buf, off + f->store_shift, len);
 	else
 		pattern_fill(buf, f->seed, off, len);
 }

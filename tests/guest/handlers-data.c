@@ -35,6 +35,7 @@ void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 		fuse_reply_err(req, f->bad_errno);
 		return;
 	}
+	learn_size(f);
 	if (off >= f->size)
 		size = 0;
 	else if (size > f->size - off)
@@ -42,7 +43,7 @@ void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 	buf = malloc(size + 1);
 	CHECK(buf);
 	if (f->store)
-		backing_bytes(f->store, buf, off, size);
+		backing_bytes(f->store, buf, off + f->store_shift, size);
 	else
 		pattern_fill(buf, f->seed, off, size);
 	fuse_reply_buf(req, buf, size);
@@ -56,7 +57,7 @@ static int put_bytes(struct tfile *f, const char *buf, size_t size, uint64_t off
 		struct model_op run;
 		bool bound = model_find(f->model, off, &run);
 		const struct backing *b = bound ? run.b : f->store;
-		uint64_t to = bound ? run.bstart : off;
+		uint64_t to = bound ? run.bstart : off + f->store_shift;
 		size_t n = size;
 		ssize_t done;
 		int fd;
@@ -91,6 +92,7 @@ void do_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 		__atomic_add_fetch(&f->wrote_bound, 1, __ATOMIC_SEQ_CST);
 	if (!enter_at(req, f, OP_WRITE, off, size))
 		return;
+	learn_size(f);
 	err = put_bytes(f, buf, size, off);
 	if (err) {
 		fuse_reply_err(req, err);
@@ -109,6 +111,7 @@ static int allocate(struct tfile *f, int mode, uint64_t off, uint64_t len)
 
 	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		return EOPNOTSUPP;
+	learn_size(f);
 	if (!(mode & FALLOC_FL_KEEP_SIZE) && end > f->size)
 		f->size = end;
 	for (uint64_t pos = off; pos < end;) {
@@ -123,7 +126,8 @@ static int allocate(struct tfile *f, int mode, uint64_t off, uint64_t len)
 		fd = backing_reopen(b, O_WRONLY);
 		if (fd < 0)
 			return errno;
-		res = fallocate(fd, mode, (off_t)(bound ? run.bstart : pos), (off_t)n);
+		res = fallocate(fd, mode, (off_t)(bound ? run.bstart : pos + f->store_shift),
+				(off_t)n);
 		close(fd);
 		if (res)
 			return errno;
@@ -154,7 +158,7 @@ static void get_bytes(struct tfile *f, char *buf, size_t size, uint64_t off)
 		if (bound)
 			backing_bytes(run.b, buf, run.bstart, n);
 		else if (f->store)
-			backing_bytes(f->store, buf, off, n);
+			backing_bytes(f->store, buf, off + f->store_shift, n);
 		else
 			pattern_fill(buf, f->seed, off, n);
 		buf += n;
@@ -180,6 +184,8 @@ void do_copy(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct fuse_file_i
 	}
 	if (!enter(req, out, OP_COPY))
 		return;
+	learn_size(in);
+	learn_size(out);
 	if ((uint64_t)off_in + len > in->size)
 		len = (uint64_t)off_in < in->size ? in->size - (uint64_t)off_in : 0;
 	buf = malloc(len + 1);

@@ -83,30 +83,56 @@ static struct stat stat_of(const struct tfile *f)
 	};
 }
 
-/* A server that binds for writing asks the backings what became of them. */
-static void look_at_backings(struct tfile *f)
+/* What an fstat() of the backing behind @run says */
+static struct stat stat_backing(const struct model_op *run)
+{
+	int fd = (int)CHECK_OK(backing_reopen(run->b, O_RDONLY));
+	struct stat st;
+
+	CHECK_OK(fstat(fd, &st));
+	close(fd);
+	return st;
+}
+
+/* Where the kernel may extend a file without a word, the backings tell how far it got. */
+void learn_size(struct tfile *f)
 {
 	struct model_op run = { 0 };
-	struct stat st;
-	uint64_t eof;
-	int fd;
+	uint64_t eof, end;
 
-	if (model_whole_eof(f->model, &eof))
+	if (model_whole_eof(f->model, &eof)) {
 		f->size = eof;
+		return;
+	}
 	for (uint64_t pos = 0; f->attr_of_backings && pos < MODEL_LAST; pos = run.last + 1) {
-		if (!model_find(f->model, pos, &run))
+		if (!model_find(f->model, pos, &run) || !(run.flags & FUSE_REGION_GROW))
 			continue;
-		fd = (int)CHECK_OK(backing_reopen(run.b, O_RDONLY));
-		CHECK_OK(fstat(fd, &st));
-		close(fd);
+		end = (uint64_t)stat_backing(&run).st_size;
+		if (end <= run.bstart)
+			continue;
+		end = run.start + (end - run.bstart);
+		if (end > run.last + 1)
+			end = run.last + 1;
+		if (end > f->size)
+			f->size = end;
+	}
+}
+
+/* The same for when it was written to */
+static void learn_times(struct tfile *f)
+{
+	struct model_op run = { 0 };
+
+	for (uint64_t pos = 0; f->attr_of_backings && pos < MODEL_LAST; pos = run.last + 1) {
+		struct stat st;
+
+		if (!model_find(f->model, pos, &run) || !(run.flags & FUSE_REGION_WRITE))
+			continue;
+		st = stat_backing(&run);
 		if (later(&st.st_mtim, &f->mtime))
 			f->mtime = st.st_mtim;
 		if (later(&st.st_ctim, &f->ctime))
 			f->ctime = st.st_ctim;
-		/* with GROW the kernel extends the file alone */
-		if ((run.flags & FUSE_REGION_GROW) && st.st_size > (off_t)run.bstart &&
-		    run.start + (uint64_t)st.st_size - run.bstart > f->size)
-			f->size = run.start + (uint64_t)st.st_size - run.bstart;
 	}
 }
 
@@ -207,7 +233,8 @@ static void do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	(void)fi;
 	if (f) {
 		/* Before it may be held up: the answer is then an old one, as it may be in life. */
-		look_at_backings(f);
+		learn_size(f);
+		learn_times(f);
 		st = stat_of(f);
 	}
 	if (ino != 1 && !enter(req, f, OP_GETATTR))
@@ -217,12 +244,22 @@ static void do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 
 static void set_size(struct tfile *f, uint64_t size)
 {
+	struct model_op run;
+	uint64_t eof;
+
+	learn_size(f);
+	if (model_whole_eof(f->model, &eof) && model_find(f->model, MODEL_LAST, &run)) {
+		int fd = (int)CHECK_OK(backing_reopen(run.b, O_WRONLY));
+
+		CHECK_OK(ftruncate(fd, (off_t)(size + run.bstart - MODEL_LAST)));
+		close(fd);
+	}
 	if (size < f->size)
 		model_trim(f->model, size);
 	if (f->store) {
 		int fd = (int)CHECK_OK(backing_reopen(f->store, O_WRONLY));
 
-		CHECK_OK(ftruncate(fd, (off_t)size));
+		CHECK_OK(ftruncate(fd, (off_t)(size + f->store_shift)));
 		close(fd);
 	}
 	f->size = size;

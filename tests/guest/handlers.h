@@ -15,6 +15,9 @@ struct tfile *file_of(fuse_req_t req, fuse_ino_t ino);
 bool enter(fuse_req_t req, struct tfile *f, enum srv_op op);
 bool enter_at(fuse_req_t req, struct tfile *f, enum srv_op op, uint64_t off, size_t size);
 
+/* Bring the file's size up to what its backings say, where that counts */
+void learn_size(struct tfile *f);
+
 /* It was written to just now */
 void touch(struct tfile *f);
 

@@ -54,6 +54,7 @@ typedef int (*srv_hook)(struct srv *s, struct tfile *f, uint64_t off, size_t siz
  * @seed:	of what the server answers for it
  * @size:	what getattr says
  * @store:	NULL, or the server's own file that backs it: then it can be written to
+ * @store_shift:	the store's byte that byte 0 of the file is
  * @model:	its regions
  * @nr:		requests of each kind so far
  * @asked_bound: READ requests for bytes that were bound for reading
@@ -82,6 +83,7 @@ struct tfile {
 	uint32_t uid;
 	struct timespec mtime, ctime;
 	struct backing *store;
+	uint64_t store_shift;
 	struct model *model;
 	uint64_t nr[OP_NR];
 	uint64_t asked_bound;

@@ -153,6 +153,14 @@ TEST(i2_attack_unprivileged_holder)
 	expect_file(f, srv_open(f, O_RDONLY), 3 * PAGE);
 }
 
+static void write_file(const char *path, const char *text)
+{
+	int fd = (int)CHECK_OK(open(path, O_WRONLY));
+
+	CHECK_EQ(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+}
+
 /*
  * A mount made by an ordinary user in a namespace of her own: all of FUSE works
  * there, and so do regions, but for the one thing that brings files in.
@@ -173,19 +181,17 @@ TEST(i2_attack_user_namespace_server)
 	}
 	if (wait_exit(pid))
 		SKIP("no user namespaces here");
-	CHECK_OK(chmod(FUSE_REGIONS_DEVICE, 0666));
 	secret = backing_new(SIZE);
 	pid = test_fork();
 	if (pid == 0) {
 		struct fuse_regions_attach arg;
-		char opts[128], map[64];
-		int session, ctl, fd;
+		char opts[128];
+		int session, ctl;
 
 		CHECK_OK(unshare(CLONE_NEWUSER | CLONE_NEWNS));
-		fd = (int)CHECK_OK(open("/proc/self/uid_map", O_WRONLY));
-		snprintf(map, sizeof(map), "0 0 1");
-		CHECK_OK(write(fd, map, strlen(map)));
-		close(fd);
+		write_file("/proc/self/setgroups", "deny");
+		write_file("/proc/self/uid_map", "0 0 1");
+		write_file("/proc/self/gid_map", "0 0 1");
 		session = raw_dev_fuse();
 		snprintf(opts, sizeof(opts), "fd=%d,rootmode=40000,user_id=0,group_id=0", session);
 		if (mount("fr-test", "/tmp", "fuse", MS_NODEV | MS_NOSUID, opts))

@@ -176,6 +176,45 @@ TEST(i2_register_eloop_mutual)
 	CHECK_NEG(raw_backing_open(g->srv->ctl, srv_open(f, O_RDONLY)), ELOOP);
 }
 
+/* The same by way of an attach that comes after the first registration */
+TEST(i2_register_eloop_attached_later)
+{
+	struct srv *late = srv_new(&(struct srv_opts){ .no_attach = true });
+	struct tfile *g = srv_file(late, "g", 4 * PAGE),
+		     *f = srv_file(srv_new(NULL), "f", 4 * PAGE);
+	struct fuse_regions_attach arg;
+	struct backing *on_late;
+	char byte;
+	int id, fd;
+
+	srv_start(late);
+	srv_start(f->srv);
+	on_late = backing_from_fd(srv_open(g, O_RDONLY));
+	fd = srv_open(f, O_RDONLY);
+	id = raw_backing_open(f->srv->ctl, on_late->fd);
+	note("registering a file of a plain FUSE mount: %d", id);
+	if (id < 0) {
+		CHECK_EQ(id, -ELOOP);
+		return;
+	}
+	on_late->id = (uint32_t)id;
+	CHECK_ZERO(region_bind(f, 0, PAGE, on_late, 0, 0));
+	arg = raw_attach_arg(late->ctl);
+	arg.max_stack_depth = 2;
+	if (raw_attach(&arg))
+		return;
+	id = raw_backing_open(late->ctl, fd);
+	if (id > 0) {
+		struct fuse_passthrough_region rec =
+			REC(0, PAGE, (uint32_t)id, 0, FUSE_REGION_READ);
+
+		CHECK_ZERO(region_msg(late->ctl, g->nodeid, &rec, 1));
+		if (pread(fd, &byte, 1, 0) < 0)
+			FAIL("two connections are each other's backings; reading: %m");
+	}
+	CHECK_EQ(id, -ELOOP);
+}
+
 static int register_overlay_file(struct srv *s, const char *overlay)
 {
 	char path[128];

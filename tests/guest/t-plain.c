@@ -348,6 +348,15 @@ static void mainline_passthrough(bool attach)
 	CHECK(p != MAP_FAILED);
 	expect_content(f, "mmap", 0, p, SIZE);
 	munmap(p, SIZE);
+	p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(p != MAP_FAILED);
+	p[PAGE + 7] = 'm';
+	p[3 * PAGE] = 'n';
+	CHECK_OK(msync(p, SIZE, MS_SYNC));
+	munmap(p, SIZE);
+	CHECK_EQ(pread(f->store->fd, buf, 1, PAGE + 7), 1);
+	CHECK_EQ(buf[0], 'm');
+	expect_file(f, fd, 7 * PAGE);
 	CHECK_EQ(srv_count(f, OP_READ) + srv_count(f, OP_WRITE), 0);
 	close(fd);
 	srv_stop(s);

@@ -275,6 +275,69 @@ TEST(r1_zero_length)
 	CHECK_EQ(readv(fd, NULL, 0), 0);
 }
 
+/* Region number @i of a large map, for the kernel and for who checks it */
+#define STEP 64
+#define PIECE 40
+
+static uint64_t place_of(uint64_t i, uint64_t n)
+{
+	return i * 7919 % n * PIECE;
+}
+
+static unsigned char byte_of(const struct tfile *f, uint64_t pos, uint64_t n)
+{
+	uint64_t i = pos / STEP;
+
+	if (i < n && pos % STEP < PIECE)
+		return pattern_byte(b->seed, place_of(i, n) + pos % STEP);
+	return pattern_byte(f->seed, pos);
+}
+
+/* A hundred thousand regions; FUSE_REGIONS_TEST_SCALE=10 makes it a million. */
+TEST(r1_in_a_large_map)
+{
+	const uint64_t n = test_scaled(100000);
+	struct fuse_passthrough_region recs[1000];
+	struct tfile *f = srv_simple(n * STEP);
+	int fd = srv_open(f, O_RDONLY);
+	unsigned char buf[300];
+
+	b = backing_new(n * PIECE);
+	srv_register(f->srv, b);
+	for (uint64_t i = 0; i < n; i += 1000) {
+		for (uint64_t j = 0; j < 1000; j++)
+			recs[j] = REC((i + j) * STEP, PIECE, b->id, place_of(i + j, n),
+				      FUSE_REGION_READ);
+		CHECK_ZERO(region_msg(f->srv->ctl, f->nodeid, recs, 1000));
+	}
+	note("%lu nodes for %llu regions", module_param("live_nodes"), (unsigned long long)n);
+	for (int i = 0; i < 300; i++) {
+		uint64_t pos = rnd_below(n * STEP - sizeof(buf));
+
+		CHECK_EQ(pread(fd, buf, sizeof(buf), (off_t)pos), sizeof(buf));
+		for (size_t j = 0; j < sizeof(buf); j++)
+			CHECK_EQ(buf[j], byte_of(f, pos + j, n));
+	}
+	/* a cut through the middle of it */
+	CHECK_ZERO(region_unbind(f, n * STEP / 4, n * STEP / 2));
+	CHECK_EQ(pread(fd, buf, sizeof(buf), (off_t)(n * STEP / 2)), sizeof(buf));
+	CHECK_EQ(pattern_differs(buf, f->seed, n * STEP / 2, sizeof(buf)), sizeof(buf));
+	CHECK_EQ(pread(fd, buf, PIECE, (off_t)((n - 1) * STEP)), PIECE);
+	CHECK_EQ(buf[7], byte_of(f, (n - 1) * STEP + 7, n));
+}
+
+/* Gaps by the thousand in one read: each is asked for, and none twice */
+TEST(r1_many_gaps_in_one_read)
+{
+	struct tfile *f = empty_file(SIZE);
+	int fd = srv_open(f, O_RDONLY);
+
+	for (uint64_t i = 0; i < 1000; i++)
+		CHECK_ZERO(region_bind(f, i * 50, 49, b, i, 0));
+	expect_read(f, fd, 0, 50000);
+	CHECK_EQ(srv_count(f, OP_READ), 1000);
+}
+
 /* With direct_io from the server, without open, with an attribute cache or not: same bytes. */
 static void variant(struct srv_opts opts, bool direct_io, bool keep_cache)
 {

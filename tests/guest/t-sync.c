@@ -255,10 +255,35 @@ TEST(w5_whole_file_region_stays)
 	expect_read(f, fd, 0, 2 * SIZE);
 }
 
+/* Growing takes nothing away: a region may wait there for the file to reach it. */
+TEST(w5_grow_keeps_regions_past_the_size)
+{
+	struct srv *s = srv_new(NULL);
+	struct tfile *f = srv_store_file(s, "f", 5 * PAGE);
+	char path[128];
+	int fd;
+
+	srv_start(s);
+	b = backing_new(SIZE);
+	srv_register(s, b);
+	fd = srv_open(f, O_RDWR);
+	CHECK_ZERO(region_bind(f, 3 * PAGE, 15 * PAGE, b, 9, RW));
+	CHECK_OK(ftruncate(fd, 7 * PAGE + 5));
+	expect_read(f, fd, 0, SIZE);
+	srv_path(path, sizeof(path), f);
+	CHECK_OK(truncate(path, 12 * PAGE));
+	expect_read(f, fd, 0, SIZE);
+	CHECK_OK(ftruncate(fd, SIZE));
+	expect_read(f, fd, 0, SIZE);
+	CHECK_OK(fallocate(fd, 0, SIZE, PAGE));
+	expect_read(f, fd, 0, 2 * SIZE);
+	CHECK_NEG(region_bind(f, 17 * PAGE, 1, b, 0, 0), EEXIST);
+}
+
 /* The kernel thinks the file small, for the server made it longer meanwhile. */
 TEST(w5_shrink_of_a_file_that_the_server_extended)
 {
-	struct srv *s = srv_new(NULL);
+	struct srv *s = srv_new(&(struct srv_opts){ .no_attr_cache = true });
 	struct tfile *f = srv_store_file(s, "f", PAGE);
 	char path[128];
 	int fd;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* G1, G2: a bind is seen by whatever begins after it; what an unbind removed is used no more. */
 #define _GNU_SOURCE
+#include <sys/mman.h>
 #include <sys/mount.h>
 
 #include "harness.h"
@@ -291,4 +292,120 @@ TEST(g2_file_system_is_free_after_unbind)
 	CHECK_ZERO(region_unbind(f, 0, 0));
 	unmount_soon(dir);
 	expect_read(f, fd, 0, SIZE);
+}
+
+/* Files that were opened at the wrong time to be served by the module, beside others that are */
+static void plain_file_works(struct tfile *f, int fd)
+{
+	unsigned char *p = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, fd, 0), *buf = malloc(SIZE);
+	struct model_op run;
+
+	CHECK(p != MAP_FAILED);
+	CHECK_EQ(pread(fd, buf, SIZE, 0), SIZE);
+	for (uint64_t i = 0; i < SIZE; i++) {
+		unsigned char region =
+			model_find(f->model, i, &run) ? pattern_byte(run.b->seed, run.bstart) : 0;
+
+		if (buf[i] != pattern_byte(f->seed, i) && (!region || buf[i] != region))
+			FAIL("pread: byte %llu is %02x", (unsigned long long)i, buf[i]);
+		if (p[i] != pattern_byte(f->seed, i) && (!region || p[i] != region))
+			FAIL("mmap: byte %llu is %02x", (unsigned long long)i, p[i]);
+	}
+	CHECK_ZERO(posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED));
+	munmap(p, SIZE);
+	free(buf);
+}
+
+TEST(g1_opened_before_attach)
+{
+	struct srv *s = srv_new(&(struct srv_opts){ .no_attach = true });
+	struct tfile *f = srv_file(s, "f", SIZE);
+	struct fuse_regions_attach arg;
+	int early, late;
+
+	close(raw_device());
+	srv_start(s);
+	b = backing_new(SIZE);
+	early = srv_open(f, O_RDONLY);
+	expect_file(f, early, 5 * PAGE);
+	arg = raw_attach_arg(s->ctl);
+	CHECK_ZERO(raw_attach(&arg));
+	srv_register(s, b);
+	CHECK_ZERO(region_bind(f, PAGE + 5, 9000, b, 0, 0));
+	plain_file_works(f, early);
+	late = srv_open(f, O_RDONLY);
+	expect_file(f, late, 5 * PAGE);
+	plain_file_works(f, early);
+	CHECK_ZERO(region_unbind(f, 0, 0));
+	plain_file_works(f, early);
+	expect_file(f, late, 5 * PAGE);
+}
+
+TEST(g1_opened_while_detached)
+{
+	struct tfile *f = file_with_backings(NULL);
+	int fd = srv_open(f, O_RDONLY), plain;
+
+	CHECK_ZERO(region_bind(f, PAGE + 5, 9000, b, 0, 0));
+	expect_read(f, fd, 0, SIZE);
+	srv_close_ctl(f->srv);
+	plain = srv_open(f, O_RDWR);
+	plain_file_works(f, plain);
+	expect_read(f, fd, 0, SIZE);
+	close(fd);
+	plain_file_works(f, plain);
+}
+
+/* Bound and looked up at the same time: the inode may be half made. */
+static void look_up_all(void *arg)
+{
+	struct srv *s = arg;
+	struct stat st;
+	char path[128];
+
+	for (int i = 0; i < s->nr_files; i++) {
+		srv_path(path, sizeof(path), &s->files[i]);
+		CHECK_OK(stat(path, &st));
+	}
+	drop_caches();
+}
+
+TEST(g1_bind_during_lookup)
+{
+	struct srv *s = srv_new(&(struct srv_opts){ .threads = true });
+	uint64_t until = now_ms() + test_storm_ms(3000), bound = 0;
+	struct threads threads;
+	char name[16];
+
+	for (int i = 0; i < 10; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		srv_store_file(s, name, SIZE);
+	}
+	srv_start(s);
+	b = backing_new(SIZE);
+	srv_register(s, b);
+	threads_start(&threads, 2, look_up_all, s);
+	while (now_ms() < until) {
+		struct tfile *f = &s->files[rnd_below(10)];
+		struct fuse_passthrough_region rec =
+			REC(0, PAGE, b->id, 0, FUSE_REGION_READ | FUSE_REGION_REPLACE);
+		int res = region_msg(s->ctl, f->nodeid, &rec, 1);
+
+		if (res == 0)
+			bound++;
+		else if (res != -ENOENT)
+			FAIL("bind: %d", res);
+	}
+	threads_stop(&threads);
+	note("%llu binds", (unsigned long long)bound);
+	for (int i = 0; i < 10; i++) {
+		int fd = srv_open(&s->files[i], O_RDWR);
+
+		CHECK_ZERO(region_bind(&s->files[i], PAGE, PAGE, b, 0, FUSE_REGION_REPLACE));
+		CHECK_OK(ftruncate(fd, 0));
+		CHECK_OK(ftruncate(fd, SIZE));
+		CHECK_ZERO(region_unbind(&s->files[i], 0, 0));
+		expect_file(&s->files[i], fd, SIZE);
+		close(fd);
+	}
 }

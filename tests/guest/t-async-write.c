@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0
+/* R4 and W1 for writes: libaio and io_uring, against a plain array. */
+#define _GNU_SOURCE
+#include <libaio.h>
+#include <liburing.h>
+
+#include "harness.h"
+
+#define SIZE (128 * PAGE)
+#define RW (FUSE_REGION_READ | FUSE_REGION_WRITE)
+#define DEPTH 8
+#define SLOT (SIZE / DEPTH) /* each request has a part of the file to itself */
+
+static struct backing *b, *c;
+
+static struct tfile *mixed(const char *dir, struct srv_opts opts)
+{
+	struct srv *s = srv_new(&opts);
+	struct tfile *f = srv_store_file(s, "f", SIZE);
+
+	srv_start(s);
+	b = backing_new_in(dir, SIZE);
+	c = backing_new_in(dir, SIZE);
+	srv_register(s, b);
+	srv_register(s, c);
+	close(srv_open(f, O_RDONLY));
+	CHECK_ZERO(region_bind(f, PAGE, 40 * PAGE, b, 8 * PAGE, RW));
+	CHECK_ZERO(region_bind(f, 41 * PAGE, 7 * PAGE, c, 1001, RW));
+	CHECK_ZERO(region_bind(f, 60 * PAGE + 5, 9999, c, 40 * PAGE, FUSE_REGION_READ));
+	CHECK_ZERO(region_bind(f, 80 * PAGE, 30 * PAGE, b, 60 * PAGE, RW));
+	return f;
+}
+
+struct request {
+	uint64_t off;
+	size_t len;
+	unsigned char *buf;
+	bool write;
+};
+
+/* A read or a write in the @i-th part of the file */
+static void choose(struct request *r, struct oracle *o, int i, bool aligned)
+{
+	r->off = rnd_below(SLOT - 1);
+	r->len = 1 + rnd_below(SLOT - r->off);
+	if (aligned) {
+		r->off = r->off / 512 * 512;
+		r->len = r->len > 512 ? r->len / 512 * 512 : 512;
+	}
+	r->off += (uint64_t)i * SLOT;
+	r->write = rnd_below(2);
+	if (r->write)
+		oracle_fresh(o, r->buf, r->len);
+	else
+		memset(r->buf, 0xA7, r->len);
+}
+
+static void finish(const struct request *r, struct oracle *o, long res)
+{
+	if (res != (long)r->len)
+		FAIL("%s of %zu at %#llx: %ld", r->write ? "write" : "read", r->len,
+		     (unsigned long long)r->off, res);
+	if (r->write)
+		oracle_note(o, r->buf, r->off, r->len);
+	else
+		oracle_compare(o, "async read", r->buf, r->off, r->len);
+}
+
+static void by_libaio(struct tfile *f, int open_flags, int rounds)
+{
+	int fd = srv_open(f, O_RDWR | open_flags), in = srv_open(f, O_RDONLY);
+	struct request reqs[DEPTH];
+	struct iocb cbs[DEPTH], *list[DEPTH];
+	struct io_event events[DEPTH];
+	io_context_t ctx = NULL;
+	struct oracle o;
+
+	oracle_load(&o, f);
+	CHECK_ZERO(io_setup(DEPTH, &ctx));
+	for (int i = 0; i < DEPTH; i++)
+		reqs[i].buf = direct_alloc(SLOT);
+	while (rounds--) {
+		for (int i = 0; i < DEPTH; i++) {
+			struct request *r = &reqs[i];
+
+			choose(r, &o, i, open_flags & O_DIRECT);
+			if (r->write)
+				io_prep_pwrite(&cbs[i], fd, r->buf, r->len, (long long)r->off);
+			else
+				io_prep_pread(&cbs[i], fd, r->buf, r->len, (long long)r->off);
+			cbs[i].data = r;
+			list[i] = &cbs[i];
+		}
+		CHECK_EQ(io_submit(ctx, DEPTH, list), DEPTH);
+		CHECK_EQ(io_getevents(ctx, DEPTH, DEPTH, events, NULL), DEPTH);
+		for (int i = 0; i < DEPTH; i++)
+			finish(events[i].data, &o, (long)events[i].res);
+		if (rounds % 4 == 0)
+			oracle_check(&o, in, 0, SIZE);
+	}
+	CHECK_OK(fsync(fd));
+	expect_file(f, in, SIZE);
+	CHECK_ZERO(io_destroy(ctx));
+}
+
+static void by_uring(struct tfile *f, int open_flags, int sqe_flags, int rounds)
+{
+	int fd = srv_open(f, O_RDWR | open_flags), in = srv_open(f, O_RDONLY);
+	struct request reqs[DEPTH];
+	struct io_uring_cqe *cqe;
+	struct io_uring ring;
+	struct oracle o;
+
+	if (io_uring_queue_init(DEPTH, &ring, 0))
+		SKIP("no io_uring here");
+	oracle_load(&o, f);
+	for (int i = 0; i < DEPTH; i++)
+		reqs[i].buf = direct_alloc(SLOT);
+	while (rounds--) {
+		for (int i = 0; i < DEPTH; i++) {
+			struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
+			struct request *r = &reqs[i];
+
+			choose(r, &o, i, open_flags & O_DIRECT);
+			if (r->write)
+				io_uring_prep_write(sqe, fd, r->buf, (unsigned int)r->len, r->off);
+			else
+				io_uring_prep_read(sqe, fd, r->buf, (unsigned int)r->len, r->off);
+			io_uring_sqe_set_data(sqe, r);
+			sqe->flags |= (unsigned char)sqe_flags;
+		}
+		CHECK_EQ(io_uring_submit(&ring), DEPTH);
+		for (int i = 0; i < DEPTH; i++) {
+			CHECK_ZERO(io_uring_wait_cqe(&ring, &cqe));
+			finish(io_uring_cqe_get_data(cqe), &o, cqe->res);
+			io_uring_cqe_seen(&ring, cqe);
+		}
+		if (rounds % 4 == 0)
+			oracle_check(&o, in, 0, SIZE);
+	}
+	CHECK_OK(fsync(fd));
+	expect_file(f, in, SIZE);
+	io_uring_queue_exit(&ring);
+}
+
+TEST(w1_libaio)
+{
+	by_libaio(mixed(NULL, (struct srv_opts){ 0 }), 0, 15);
+}
+
+TEST(w1_libaio_direct)
+{
+	by_libaio(mixed(shared_ext4(), (struct srv_opts){ 0 }), O_DIRECT, 15);
+}
+
+TEST(w1_libaio_direct_tmpfs)
+{
+	by_libaio(mixed(NULL, (struct srv_opts){ 0 }), O_DIRECT, 15);
+}
+
+TEST(w1_libaio_writeback)
+{
+	by_libaio(mixed(NULL, (struct srv_opts){ .writeback = true }), 0, 15);
+}
+
+TEST(w1_libaio_direct_sync)
+{
+	by_libaio(mixed(shared_ext4(), (struct srv_opts){ 0 }), O_DIRECT | O_DSYNC, 6);
+}
+
+TEST(w1_uring)
+{
+	by_uring(mixed(NULL, (struct srv_opts){ 0 }), 0, 0, 15);
+}
+
+TEST(w1_uring_on_disk)
+{
+	by_uring(mixed(shared_ext4(), (struct srv_opts){ 0 }), 0, 0, 10);
+}
+
+TEST(w1_uring_direct)
+{
+	by_uring(mixed(shared_ext4(), (struct srv_opts){ 0 }), O_DIRECT, 0, 15);
+}
+
+TEST(w1_uring_workers)
+{
+	by_uring(mixed(NULL, (struct srv_opts){ 0 }), 0, IOSQE_ASYNC, 10);
+}
+
+TEST(w1_uring_writeback)
+{
+	by_uring(mixed(NULL, (struct srv_opts){ .writeback = true }), 0, 0, 10);
+}
+
+/* Buffered and direct, synchronous and not, on one file (generic/451 in spirit) */
+struct halves {
+	int fd;
+	uint64_t page;
+};
+
+static void direct_to_even_pages(void *arg)
+{
+	struct halves *h = arg;
+	unsigned char *buf = direct_alloc(PAGE), *got = direct_alloc(PAGE);
+	uint64_t off = 2 * rnd_below(SIZE / PAGE / 2) * PAGE;
+
+	pattern_fill(buf, rnd(), 0, PAGE);
+	CHECK_EQ(pwrite(h->fd, buf, PAGE, (off_t)off), PAGE);
+	CHECK_EQ(pread(h->fd, got, PAGE, (off_t)off), PAGE);
+	if (memcmp(buf, got, PAGE))
+		FAIL("page at %#llx: not what was written", (unsigned long long)off);
+	free(buf);
+	free(got);
+}
+
+static void direct_beside_buffered(struct srv_opts opts)
+{
+	struct tfile *f = mixed(shared_ext4(), opts);
+	struct halves h = { .fd = srv_open(f, O_RDWR | O_DIRECT) };
+	int fd = srv_open(f, O_RDWR);
+	unsigned char *buf = malloc(PAGE), *got = malloc(PAGE);
+	struct threads direct;
+
+	/* one writer of each kind, so that each knows what it must find */
+	threads_start(&direct, 1, direct_to_even_pages, &h);
+	for (uint64_t until = now_ms() + test_storm_ms(2000); now_ms() < until;) {
+		uint64_t off = (1 + 2 * rnd_below(SIZE / PAGE / 2)) * PAGE;
+
+		pattern_fill(buf, rnd(), 0, PAGE);
+		CHECK_EQ(pwrite(fd, buf, PAGE, (off_t)off), PAGE);
+		CHECK_EQ(pread(fd, got, PAGE, (off_t)off), PAGE);
+		if (memcmp(buf, got, PAGE))
+			FAIL("page at %#llx: not what was written", (unsigned long long)off);
+		if (off > PAGE)
+			CHECK_EQ(pread(fd, got, PAGE, (off_t)(off - PAGE)), PAGE);
+	}
+	threads_stop(&direct);
+	CHECK_OK(fsync(fd));
+	expect_file(f, fd, SIZE);
+}
+
+TEST(w1_direct_beside_buffered)
+{
+	direct_beside_buffered((struct srv_opts){ 0 });
+}
+
+TEST(w1_direct_beside_buffered_writeback)
+{
+	direct_beside_buffered((struct srv_opts){ .writeback = true });
+}
