@@ -17,7 +17,7 @@ struct magic {
 static const struct magic magics[] = {
 	{ "\x1f\x8b", 2, { "gzip", "gzip -d" } },
 	{ "BZh", 3, { "bzip2", "bzip2 -d" } },
-	{ "\xfd" "7zXZ", 5, { "xz", "xz -d" } },
+	{ "\3757zXZ", 5, { "xz", "xz -d" } },
 	{ "\x28\xb5\x2f\xfd", 4, { "zstd", "zstd -d" } },
 	{ "\x04\x22\x4d\x18", 4, { "lz4", "lz4 -d" } },
 	{ "LZIP", 4, { "lzip", "lzip -d" } },

@@ -111,6 +111,7 @@ void fs_ready(struct fs *fs)
 		fs_error("regions served by the kernel");
 	else
 		fs_error("regions served by this process: %s", fuse_regions_reason(fs->conn));
+	atomic_store(&fs->ready, true);
 	stats_write(fs);
 	if (fs->ready_fd < 0)
 		return;

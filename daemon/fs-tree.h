@@ -61,9 +61,9 @@ void fs_readdir(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset,
 void fs_readdirplus(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset,
 		    struct fuse_file_info *fi);
 
-#define FS_TREE_HANDLERS                                                       \
-	.lookup = fs_lookup, .forget = fs_forget, .forget_multi = fs_forget_multi,     \
-	.getattr = fs_getattr, .readlink = fs_readlink, .opendir = fs_opendir,         \
+#define FS_TREE_HANDLERS                                                           \
+	.lookup = fs_lookup, .forget = fs_forget, .forget_multi = fs_forget_multi, \
+	.getattr = fs_getattr, .readlink = fs_readlink, .opendir = fs_opendir,     \
 	.readdir = fs_readdir, .readdirplus = fs_readdirplus
 
 #endif /* REGIONFS_FS_TREE_H */

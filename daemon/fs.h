@@ -56,6 +56,7 @@ struct fs_tree;
  * @conn:		regions; there from the INIT handler on
  * @counts:		counts
  * @stats_fd:		where to, or -1
+ * @ready:		the INIT handler is through, so that @conn is there
  * @ready_fd:		where our parent waits to hear that the mount works, or -1
  * @init_failed:	the INIT handler could not do its work
  * @tree:		what it shows: see fs-tree.h
@@ -79,6 +80,7 @@ struct fs {
 	struct fuse_regions_conn *conn;
 	struct fs_counts counts;
 	int stats_fd;
+	atomic_bool ready;
 	int ready_fd;
 	bool init_failed;
 	struct fs_tree *tree;

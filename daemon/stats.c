@@ -24,7 +24,7 @@ void stats_write(struct fs *fs)
 
 	if (fs->stats_fd < 0)
 		return;
-	if (fs->conn)
+	if (atomic_load(&fs->ready))
 		fuse_regions_get_info(fs->conn, &info);
 	len = snprintf(text, sizeof(text),
 		       "read_requests %" PRIu64 "\nread_bytes %" PRIu64 "\nwrite_requests %" PRIu64
