@@ -156,6 +156,11 @@ static int fr_bind_inode(struct fr_inode *fi, const struct fr_op *ops, u32 count
 	}
 	fr_cache_take_over(fi);
 	fr_attr_take_over(fi);
+	/*
+	 * Always ready, says FUSE's poll of a regular file, and io_uring would
+	 * believe it 128 times over before it lets a thread wait.
+	 */
+	WRITE_ONCE(fi->fops.poll, NULL);
 	fr_txn_commit(&txn);
 	fr_bind_retire(fi, &txn, retired);
 

@@ -204,31 +204,6 @@ static int fr_folio_write(struct fr_inode *fi, struct folio *folio, size_t len)
 	return ret < 0 ? ret : ret < len ? -EIO : 0;
 }
 
-/* A locked, dirty folio is to be clean, for somebody wants to drop it. */
-static int fr_launder_folio(struct folio *folio)
-{
-	struct fr_inode *fi;
-	u64 size = i_size_read(folio->mapping->host);
-	int err = 0;
-
-	atomic_inc(&fr_pending);
-	fi = fr_inode_find(folio->mapping->host);
-	if (!fi || !fr_load_root(fi->map.root) || folio_pos(folio) >= size ||
-	    !fr_folio_bound(fi, folio)) {
-		err = fr_orig_aops->launder_folio(folio);
-	} else if (folio_clear_dirty_for_io(folio)) {
-		folio_start_writeback(folio);
-		err = fr_folio_write(fi, folio,
-				     min_t(u64, folio_size(folio),
-					   size - folio_pos(folio)));
-		folio_end_writeback(folio);
-	}
-	if (fi)
-		fr_inode_put(fi);
-	fr_pending_done();
-	return err;
-}
-
 /* Write back what is bound, and leave the rest for FUSE's own writepages. */
 static int fr_writepages_bound(struct fr_inode *fi,
 			       struct address_space *mapping,
@@ -305,7 +280,10 @@ void fr_cache_take_over(struct fr_inode *fi)
 		fr_aops.read_folio = fr_read_folio;
 		fr_aops.readahead = fr_readahead;
 		fr_aops.writepages = fr_writepages;
-		fr_aops.launder_folio = fr_launder_folio;
+		/*
+		 * Not launder_folio: a dirty page that is dropped because a
+		 * region came is the server's, whose page it was.
+		 */
 	}
 	spin_unlock(&fr_aops_lock);
 	WRITE_ONCE(mapping->a_ops, &fr_aops);

@@ -138,6 +138,8 @@ out:
 	if (ret == -EIOCBQUEUED)
 		return ret;
 	iocb->ki_pos = end - count;
+	if (ret == -EAGAIN && (iocb->ki_flags & IOCB_NOWAIT))
+		return ret;
 	/* A gap; or a fault in the buffer, a short backing, an error: start anew */
 	if (ret) {
 		iov_iter_revert(to, count - iov_iter_count(to));
