@@ -83,7 +83,7 @@ done
 	fail "the installed regionfs does not run"
 grep -oE -- '(^ *-[a-zA-Z]|-o [a-z_]+)' "$work/help" | grep -v -- '-o OPTION' | sort -u |
 	while read -r option; do
-		sed 's/\\//g' "$work/share/man/man1/regionfs.1" | grep -qF -- "$option" ||
+		sed 's/\\//g' "$work/share/man/man1/regionfs.1" | grep -F -- "$option" >/dev/null ||
 			fail "$option is not in the page"
 	done
 
