@@ -17,26 +17,40 @@ static const struct inode_operations *fr_orig_iops __read_mostly;
 static struct inode_operations fr_iops;
 static DEFINE_SPINLOCK(fr_iops_lock);
 
+/* How long the file is that is to be truncated, as far as FUSE can know. */
+static loff_t fr_attr_size(struct mnt_idmap *idmap, struct dentry *dentry)
+{
+	/* FUSE looks at the dentry only, and asks only where it has to. */
+	const struct path path = { .dentry = dentry };
+	struct kstat stat;
+
+	fr_orig_iops->getattr(idmap, &path, &stat, STATX_SIZE, 0);
+	return i_size_read(d_inode(dentry));
+}
+
 static int fr_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 		      struct iattr *attr)
 {
 	struct inode *inode = d_inode(dentry);
 	struct fr_inode *fi;
-	loff_t old;
+	loff_t old = 0;
 	int err;
 
 	atomic_inc(&fr_pending);
-	old = i_size_read(inode);
+	if (attr->ia_valid & ATTR_SIZE)
+		old = fr_attr_size(idmap, dentry);
 	err = fr_orig_iops->setattr(idmap, dentry, attr);
 	fi = !err && (attr->ia_valid & ATTR_SIZE) ? fr_inode_find(inode) : NULL;
 	if (fi) {
 		/*
-		 * An O_TRUNC that the server did in OPEN has set the size
-		 * already. If the map has changed since, then the server has
+		 * A file that grows keeps what is bound past its end. An
+		 * O_TRUNC that the server did in OPEN has set the size
+		 * already; if the map has changed since, then the server has
 		 * said in OPEN what it wants.
 		 */
-		if (!(attr->ia_valid & ATTR_OPEN) || attr->ia_size != old ||
-		    READ_ONCE(fi->trunc_txn) == READ_ONCE(fi->map.txn))
+		if (attr->ia_size < old ||
+		    ((attr->ia_valid & ATTR_OPEN) &&
+		     READ_ONCE(fi->trunc_txn) == READ_ONCE(fi->map.txn)))
 			fr_bind_trim(fi, attr->ia_size);
 		fr_inode_put(fi);
 	}
@@ -62,9 +76,18 @@ static int fr_getattr(struct mnt_idmap *idmap, const struct path *path,
 		if (READ_ONCE(fi->mapped) ||
 		    (READ_ONCE(fi->changed) && xchg(&fi->changed, false)))
 			fr_fuse_attr_changed(inode);
-		fr_inode_put(fi);
 	}
 	err = fr_orig_iops->getattr(idmap, path, stat, mask, flags);
+	if (fi) {
+		/*
+		 * The server may count a write that is not over yet, and FUSE
+		 * does not take its word where another write was over
+		 * meanwhile: nobody is to be told more than he can read.
+		 */
+		if (!err && stat->size > i_size_read(inode))
+			stat->size = i_size_read(inode);
+		fr_inode_put(fi);
+	}
 	fr_pending_done();
 	return err;
 }
