@@ -32,6 +32,7 @@ static int fr_folio_read(struct fr_inode *fi, struct file *file,
 	struct fr_io io = {
 		.fi = fi, .iocb = &iocb, .iter = it, .pos = folio_pos(folio),
 		.want = folio_size(folio), .access = FR_READ, .bound = bound,
+		.fault = true,
 	};
 	ssize_t n;
 
@@ -66,11 +67,16 @@ static int fr_folio_fill(struct fr_inode *fi, struct file *file,
 	return err;
 }
 
+/* Is the server about to put bytes into backings, for all we know? */
+static bool fr_cache_behind(struct fr_inode *fi)
+{
+	return READ_ONCE(fi->sent_back) && fr_fuse_in_writeback(fi->inode);
+}
+
 /*
- * Fill a folio that takes the server. FUSE's direct read looks at the folios
- * of its range, and may take the inode lock because of a locked one: so the
- * folio is unlocked meanwhile, and filled from a copy. Who drops the folio in
- * between has it taken out of the cache.
+ * Fill a folio that takes the server. It is unlocked meanwhile, and filled from
+ * a copy: so whoever binds need not wait for the server, but takes the folio
+ * out of the cache.
  */
 static int fr_folio_fill_unlocked(struct fr_inode *fi, struct file *file,
 				  struct folio *folio)
@@ -83,6 +89,8 @@ static int fr_folio_fill_unlocked(struct fr_inode *fi, struct file *file,
 
 	folio_get(folio);
 	folio_unlock(folio);
+	if (fr_cache_behind(fi))
+		fr_fuse_wait_writeback(fi->inode);
 	kvec.iov_base = kmalloc(size, GFP_KERNEL);
 	kvec.iov_len = size;
 	if (kvec.iov_base) {
@@ -117,7 +125,9 @@ static int fr_read_folio(struct file *file, struct folio *folio)
 		err = fr_orig_aops->read_folio(file, folio);
 		goto out;
 	}
-	err = fr_folio_fill(fi, file, folio);
+	err = -ESTALE;
+	if (!fr_cache_behind(fi))
+		err = fr_folio_fill(fi, file, folio);
 	if (err == -ESTALE)
 		err = fr_folio_fill_unlocked(fi, file, folio);
 	else
@@ -169,7 +179,7 @@ static void fr_readahead(struct readahead_control *rac)
 		fr_orig_aops->readahead(rac);
 		goto out;
 	}
-	while ((folio = readahead_folio(rac))) {
+	while (!fr_cache_behind(fi) && (folio = readahead_folio(rac))) {
 		fr_folio_fill(fi, rac->file, folio);
 		folio_unlock(folio);
 	}
@@ -256,9 +266,10 @@ static int fr_writepages(struct address_space *mapping,
 		/* FUSE is to see what the first pass saw */
 		wbc->nr_to_write = nr_to_write;
 		mapping->writeback_index = index;
-	}
-	if (more)
+		if (fi)
+			WRITE_ONCE(fi->sent_back, true);
 		err = fr_orig_aops->writepages(mapping, wbc) ?: err;
+	}
 	if (fi)
 		fr_inode_put(fi);
 	fr_pending_done();
@@ -298,78 +309,27 @@ void fr_cache_give_back(struct fr_inode *fi)
 		WRITE_ONCE(mapping->a_ops, fr_orig_aops);
 }
 
-/* The part of fr_cache_drop() that may wait for pages the server holds. */
-void fr_cache_drop_work(struct work_struct *work)
-{
-	struct fr_inode *fi = container_of(work, struct fr_inode, drop);
-	struct super_block *sb = NULL;
-	struct inode *inode = NULL;
-	pgoff_t first, last;
-
-	/* An inode that is still in the table is not being evicted */
-	spin_lock(&fi->conn->lock);
-	if (fi->hashed && atomic_inc_not_zero(&fi->inode->i_sb->s_active)) {
-		sb = fi->inode->i_sb;
-		inode = igrab(fi->inode);
-	}
-	spin_unlock(&fi->conn->lock);
-
-	spin_lock(&fi->drop_lock);
-	first = fi->drop_first;
-	last = fi->drop_last;
-	fi->drop_first = ULONG_MAX;
-	fi->drop_last = 0;
-	spin_unlock(&fi->drop_lock);
-
-	if (inode) {
-		invalidate_inode_pages2_range(inode->i_mapping, first, last);
-		iput(inode);
-	}
-	complete_all(&fi->dropped);
-	if (sb)
-		deactivate_super(sb);
-	fr_inode_put(fi);
-}
-
 /*
- * Drop the pages of [@start, @last], which hold what these bytes were before.
- * A page may be locked by somebody who waits for the server, and the caller
- * may be the server: so another task does what has to wait, and the caller
- * gives it a tenth of a second, which is ages unless the server is needed.
+ * Bring bytes that were written through a mapping to where reads get them: into
+ * a backing, or to the server, who may put them into a backing in turn.
  */
-void fr_cache_drop(struct fr_inode *fi, u64 start, u64 last)
-{
-	struct address_space *mapping = fi->inode->i_mapping;
-	pgoff_t first = start >> PAGE_SHIFT, end = last >> PAGE_SHIFT;
-
-	if (!mapping->nrpages)
-		return;
-	unmap_mapping_pages(mapping, first, end - first + 1, false);
-	invalidate_mapping_pages(mapping, first, end);
-	if (!filemap_range_has_page(mapping, start, last))
-		return;
-
-	spin_lock(&fi->drop_lock);
-	fi->drop_first = min(fi->drop_first, first);
-	fi->drop_last = max(fi->drop_last, end);
-	reinit_completion(&fi->dropped);
-	spin_unlock(&fi->drop_lock);
-	/* The work may outlast the inode's place in the table */
-	refcount_inc(&fi->count);
-	if (!queue_work(fr_wq, &fi->drop))
-		fr_inode_put(fi);
-	wait_for_completion_timeout(&fi->dropped, HZ / 10);
-}
-
-/* Bring bytes that were written through a mapping to where reads get them. */
-int fr_cache_flush(struct kiocb *iocb, size_t len)
+int fr_cache_flush(struct fr_inode *fi, struct kiocb *iocb, size_t len)
 {
 	struct address_space *mapping = iocb->ki_filp->f_mapping;
 	loff_t last = min_t(u64, (u64)iocb->ki_pos + len, LLONG_MAX) - 1;
+	int err;
 
-	if (!filemap_range_needs_writeback(mapping, iocb->ki_pos, last))
-		return 0;
-	if (iocb->ki_flags & IOCB_NOWAIT)
-		return -EAGAIN;
-	return filemap_write_and_wait_range(mapping, iocb->ki_pos, last);
+	if (filemap_range_needs_writeback(mapping, iocb->ki_pos, last)) {
+		if (iocb->ki_flags & IOCB_NOWAIT)
+			return -EAGAIN;
+		err = filemap_write_and_wait_range(mapping, iocb->ki_pos, last);
+		if (err)
+			return err;
+	}
+	if (fr_cache_behind(fi)) {
+		if (iocb->ki_flags & IOCB_NOWAIT)
+			return -EAGAIN;
+		fr_fuse_wait_writeback(fi->inode);
+	}
+	return 0;
 }

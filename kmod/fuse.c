@@ -238,6 +238,32 @@ void fr_fuse_grow(struct inode *inode, loff_t size)
 	fr_fuse_attr_changed(inode);
 }
 
+/*
+ * Older kernels write pages back from copies, and a page counts as written as
+ * soon as there is one. FUSE itself looks into this tree before it reads.
+ */
+bool fr_fuse_in_writeback(struct inode *inode)
+{
+	return fr_layout.inode_writepages >= 0 &&
+	       READ_ONCE(FR_FIELD(inode, struct rb_root,
+				  fr_layout.inode_writepages).rb_node);
+}
+
+void fr_fuse_wait_writeback(struct inode *inode)
+{
+	wait_event(FR_FIELD(inode, wait_queue_head_t, fr_layout.inode_waitq),
+		   !fr_fuse_in_writeback(inode));
+}
+
+ssize_t fr_fuse_read_locked(struct kiocb *iocb, loff_t pos, struct iov_iter *to)
+{
+	u64 io[FR_FUSE_IO_SIZE / sizeof(u64)] = {};
+
+	FR_FIELD(io, struct kiocb *, fr_layout.io_iocb) = iocb;
+	fr_fuse_wait_writeback(file_inode(iocb->ki_filp));
+	return fuse_direct_io((void *)io, to, &pos, FR_FUSE_DIO_CUSE);
+}
+
 static void notrace fr_open_callback(unsigned long ip, unsigned long parent,
 				     struct ftrace_ops *ops,
 				     struct ftrace_regs *fregs)

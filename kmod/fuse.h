@@ -49,4 +49,19 @@ void fr_fuse_attr_changed(struct inode *inode);
  */
 void fr_fuse_grow(struct inode *inode, loff_t size);
 
+/*
+ * Ask the server for what @to has room for, from @pos on, in a page fault. No
+ * lock is taken: the mmap lock is held, and so may be the inode lock, when the
+ * buffer of a write() is a mapping.
+ */
+ssize_t fr_fuse_read_locked(struct kiocb *iocb, loff_t pos, struct iov_iter *to);
+
+/*
+ * Wait until the server has all that FUSE has begun to write back, also where
+ * the cache does not show that any more.
+ */
+void fr_fuse_wait_writeback(struct inode *inode);
+/* Is there something to wait for? */
+bool fr_fuse_in_writeback(struct inode *inode);
+
 #endif /* FR_FUSE_H */

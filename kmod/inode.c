@@ -102,8 +102,8 @@ static struct fr_inode *fr_inode_new(struct inode *inode, struct fr_conn *conn)
 	refcount_set(&fi->count, 2);	/* the table's, and the caller's */
 	spin_lock_init(&fi->drop_lock);
 	fi->drop_first = ULONG_MAX;
-	INIT_WORK(&fi->drop, fr_cache_drop_work);
-	init_completion(&fi->dropped);
+	INIT_WORK(&fi->drop, fr_drop_work);
+	init_waitqueue_head(&fi->drop_wait);
 	INIT_WORK(&fi->free_work, fr_inode_end_work);
 	init_task_work(&fi->twork, fr_inode_end_twork);
 	atomic_long_inc(&fr_live_inodes);

@@ -5,6 +5,7 @@
 #include <linux/uio.h>
 
 #include "cut.h"
+#include "fuse.h"
 #include "io.h"
 
 #define FR_IO_TRIES	32	/* of faulting in without getting on */
@@ -77,6 +78,29 @@ static bool fr_io_find_gap(struct fr_io *io, const struct fr_node *root,
 	return false;
 }
 
+/*
+ * Is a byte after @last bound, and inside the file's size? Then a gap that the
+ * server has no bytes for, not having seen what comes behind it, is a hole.
+ */
+static bool fr_io_goes_on(const struct fr_io *io, u64 last)
+{
+	u64 end = io->pos + io->limit;
+	struct fr_piece piece;
+	struct fr_cut cut;
+	bool bound = false;
+	int idx;
+
+	if (last + 1 >= end)
+		return false;
+	idx = srcu_read_lock(&io->fi->conn->srcu);
+	fr_cut_begin(&cut, fr_load_root(io->fi->map.root), last + 1,
+		     end - last - 1, io->access);
+	while (!bound && fr_cut_next(&cut, &piece))
+		bound = piece.region;
+	srcu_read_unlock(&io->fi->conn->srcu, idx);
+	return bound;
+}
+
 /* Have the server do a gap. What it does not do limits the whole I/O. */
 static void fr_io_serve(struct fr_io *io, const struct fr_piece *gap)
 {
@@ -94,17 +118,28 @@ static void fr_io_serve(struct fr_io *io, const struct fr_piece *gap)
 	if (!err) {
 		iov_iter_advance(&it, gap->pos - io->pos);
 		iov_iter_truncate(&it, len);
-		if (io->access == FR_READ)
+		if (io->fault)
+			ret = fr_fuse_read_locked(io->iocb, gap->pos, &it);
+		else if (io->access == FR_READ)
 			ret = fr_read_gap(io->iocb, gap->pos, &it);
 		else
 			ret = fr_write_gap(io->iocb, gap->pos, &it);
 		err = min_t(ssize_t, ret, 0);
 		ret = max_t(ssize_t, ret, 0);
 	}
-	if (ret < len) {
-		io->limit = gap->pos - io->pos + ret;
-		io->err = err;
+	if (ret == len)
+		return;
+	if (!err && io->access == FR_READ && fr_io_goes_on(io, gap->last)) {
+		/* FUSE may have left @it anywhere */
+		it = *io->iter;
+		iov_iter_advance(&it, gap->pos - io->pos + ret);
+		ret += iov_iter_zero(len - ret, &it);
+		if (ret == len)
+			return;
+		err = -EFAULT;
 	}
+	io->limit = gap->pos - io->pos + ret;
+	io->err = err;
 }
 
 /* Do the regions of the I/O from @done on, where @it stands, up to its limit. */

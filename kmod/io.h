@@ -24,7 +24,7 @@ struct fr_span {
 };
 
 /**
- * struct fr_io - a read or write; set the first six, zero the rest
+ * struct fr_io - a read or write; set the first seven, zero the rest
  * @fi:		the inode
  * @iocb:	the caller's: file and flags
  * @iter:	the caller's; only looked at
@@ -32,6 +32,7 @@ struct fr_span {
  * @want:	number of bytes, at least 1
  * @access:	FR_READ, or FR_WRITE
  * @bound:	fail with -ESTALE when not all bytes are bound
+ * @fault:	a page fault reads, inside of the mmap lock
  * @limit:	bytes from @pos on that can be done: the end of file comes
  *		next, or something failed there
  * @err:	what failed at @limit
@@ -50,6 +51,7 @@ struct fr_io {
 	size_t want;
 	unsigned int access;
 	bool bound;
+	bool fault;
 
 	size_t limit;
 	int err;

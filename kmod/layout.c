@@ -7,7 +7,9 @@
 #include <linux/err.h>
 #include <linux/fs.h>
 #include <linux/printk.h>
+#include <linux/rbtree.h>
 #include <linux/rwsem.h>
+#include <linux/wait.h>
 
 #include "btf.h"
 #include "layout.h"
@@ -28,6 +30,10 @@ static const struct fr_layout_field {
 	{ "fuse_inode", "attr_version", sizeof(u64), &fr_layout.inode_attr_version },
 	{ "fuse_conn", "attr_version", sizeof(atomic64_t), &fr_layout.conn_attr_version },
 	{ "fuse_inode", "fb", sizeof(void *), &fr_layout.inode_fb, true },
+	{ "fuse_inode", "page_waitq", sizeof(wait_queue_head_t), &fr_layout.inode_waitq },
+	{ "fuse_inode", "writepages", sizeof(struct rb_root), &fr_layout.inode_writepages, true },
+	{ "fuse_io_priv", "iocb", sizeof(void *), &fr_layout.io_iocb },
+	{ "fuse_io_priv", "blocking", sizeof(bool), &fr_layout.io_end },
 	{ "fuse_dev", "fc", sizeof(void *), &fr_layout.dev_fc, true },
 	{ "fuse_dev", "chan", sizeof(void *), &fr_layout.dev_chan, true },
 	{ "fuse_chan", "conn", sizeof(void *), &fr_layout.chan_conn, true },
@@ -43,6 +49,7 @@ static const struct fr_layout_field {
 
 static const char *const fr_open_args[] = { "inode", "file", NULL };
 static const char *const fr_evict_args[] = { "inode", NULL };
+static const char *const fr_direct_args[] = { "fuse_io_priv", "iov_iter", NULL };
 
 static const struct fr_layout_func {
 	const char *name;
@@ -51,6 +58,7 @@ static const struct fr_layout_func {
 	{ "fuse_open", fr_open_args },
 	{ "fuse_finish_open", fr_open_args },
 	{ "fuse_evict_inode", fr_evict_args },
+	{ "fuse_direct_io", fr_direct_args },
 };
 
 static int fr_layout_check_fields(struct fr_btf *btf)
@@ -75,6 +83,10 @@ static int fr_layout_check_fields(struct fr_btf *btf)
 	    (fr_layout.conn_connected < 0 &&
 	     (fr_layout.conn_chan < 0 || fr_layout.chan_connected < 0))) {
 		pr_err("this kernel's FUSE is not known: no way from a device to its connection\n");
+		return -EOPNOTSUPP;
+	}
+	if (fr_layout.io_end >= FR_FUSE_IO_SIZE - 8) {
+		pr_err("this kernel's FUSE is not known: struct fuse_io_priv is too large\n");
 		return -EOPNOTSUPP;
 	}
 	/* get_fuse_inode() and ours agree only while the inode comes first */

@@ -5,7 +5,10 @@
  * into pieces, see io.h.
  */
 
+#include <linux/pagemap.h>
+
 #include "dio.h"
+#include "fuse.h"
 #include "io.h"
 #include "rw.h"
 
@@ -70,17 +73,32 @@ size_t fr_read_region(const struct fr_region *region, struct kiocb *iocb,
 
 /*
  * Ask the server. Always uncached: what FUSE's page cache holds may be stale
- * as soon as a region next to the gap is written.
+ * as soon as a region next to the gap is written. @to stays as it is.
  */
 ssize_t fr_read_gap(struct kiocb *iocb, loff_t pos, struct iov_iter *to)
 {
 	struct file *file = iocb->ki_filp;
+	struct address_space *mapping = file->f_mapping;
+	size_t count = iov_iter_count(to);
+	struct iov_iter it = *to;
 	struct kiocb kiocb;
+	ssize_t ret, more;
 
 	init_sync_kiocb(&kiocb, file);
 	kiocb.ki_flags |= IOCB_DIRECT;
 	kiocb.ki_pos = pos;
-	return file->f_mapping->a_ops->direct_IO(&kiocb, to);
+	ret = mapping->a_ops->direct_IO(&kiocb, &it);
+	if (likely(ret < 0 || ret == count || !mapping->nrpages))
+		return ret;
+	/* What makes the file longer may still wait to be written back */
+	if (filemap_write_and_wait(mapping))
+		return ret;
+	fr_fuse_wait_writeback(file_inode(file));
+	kiocb.ki_pos = pos + ret;
+	it = *to;
+	iov_iter_advance(&it, ret);
+	more = mapping->a_ops->direct_IO(&kiocb, &it);
+	return more < 0 ? ret : ret + more;
 }
 
 static ssize_t fr_read_cut(struct fr_inode *fi, struct kiocb *iocb,
@@ -172,9 +190,9 @@ ssize_t fr_read_iter(struct kiocb *iocb, struct iov_iter *to)
 		return fr_read_orig(iocb, to);
 	if (unlikely(!iov_iter_count(to)))
 		return 0;
-	if (unlikely(file->f_mapping->nrpages)) {
+	if (unlikely(fr_cache_busy(fi, file))) {
 		/* Bytes written through a mapping are in FUSE's pages first */
-		err = fr_cache_flush(iocb, iov_iter_count(to));
+		err = fr_cache_flush(fi, iocb, iov_iter_count(to));
 		if (err)
 			return err;
 	}

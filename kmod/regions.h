@@ -100,8 +100,13 @@ struct fr_conn {
  * @mapped:	a backing was mapped for writing: stores go unseen from then on
  * @trunc_txn:	@map's transaction when the file was last opened with O_TRUNC
  * @written:	a backing was written since the last fsync; no lock, see sync.c
- * @drop:	drops stale pages of [@drop_first, @drop_last] without anybody
- *		waiting for it (cache.c)
+ * @sent_back:	FUSE has written pages back, which its server may not have yet
+ * @drop:	drops stale pages, see drop.c
+ * @drop_first:	of which pages; drop_lock
+ * @drop_last:	up to here; drop_lock
+ * @drop_wanted: how often that was asked for; drop_lock
+ * @drop_done:	which of these are done
+ * @drop_wait:	who waits for that
  * @twork:	ends it in the evicting task, before that returns to user space
  * @free_work:	the same where the evicting task never does
  */
@@ -121,11 +126,14 @@ struct fr_inode {
 	bool written;
 	bool changed;
 	bool mapped;
+	bool sent_back;
 	spinlock_t drop_lock;
 	pgoff_t drop_first;
 	pgoff_t drop_last;
 	struct work_struct drop;
-	struct completion dropped;
+	unsigned int drop_wanted;
+	unsigned int drop_done;
+	wait_queue_head_t drop_wait;
 	struct callback_head twork;
 	struct work_struct free_work;
 	struct rcu_head rcu;
@@ -257,8 +265,18 @@ int fr_mmap(struct file *file, struct vm_area_struct *vma);
 /* cache.c */
 void fr_cache_take_over(struct fr_inode *fi);
 void fr_cache_give_back(struct fr_inode *fi);
-void fr_cache_drop(struct fr_inode *fi, u64 start, u64 last);
-void fr_cache_drop_work(struct work_struct *work);
-int fr_cache_flush(struct kiocb *iocb, size_t len);
+/* May there be something to flush? Costs what each read and write can bear. */
+static inline bool fr_cache_busy(const struct fr_inode *fi,
+				 const struct file *file)
+{
+	return file->f_mapping->nrpages || READ_ONCE(fi->sent_back);
+}
+
+int fr_cache_flush(struct fr_inode *fi, struct kiocb *iocb, size_t len);
+
+/* drop.c */
+void fr_drop_written(struct fr_inode *fi, u64 start, u64 last);
+void fr_drop_bound(struct fr_inode *fi, u64 start, u64 last);
+void fr_drop_work(struct work_struct *work);
 
 #endif /* FR_REGIONS_H */

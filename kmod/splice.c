@@ -68,10 +68,10 @@ ssize_t fr_splice_read(struct file *in, loff_t *ppos,
 
 	if (!fi || !fr_load_root(fi->map.root))
 		return fr_orig_fops->splice_read(in, ppos, pipe, len, flags);
-	if (in->f_mapping->nrpages) {
+	if (fr_cache_busy(fi, in)) {
 		init_sync_kiocb(&iocb, in);
 		iocb.ki_pos = *ppos;
-		err = fr_cache_flush(&iocb, len);
+		err = fr_cache_flush(fi, &iocb, len);
 		if (err)
 			return err;
 	}

@@ -23,7 +23,7 @@ void fr_write_done(struct fr_inode *fi, loff_t pos, size_t len)
 {
 	fr_inode_set_written(fi);
 	if (unlikely(fi->inode->i_mapping->nrpages))
-		fr_cache_drop(fi, pos, pos + len - 1);
+		fr_drop_written(fi, pos, pos + len - 1);
 }
 
 size_t fr_write_region(const struct fr_region *region, struct kiocb *iocb,
@@ -283,7 +283,7 @@ ssize_t fr_write(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *from)
 
 	if (unlikely(IS_SYNC(fi->inode)))	/* mount -o sync */
 		iocb->ki_flags |= IOCB_DSYNC | IOCB_SYNC;
-	if (likely(!file->f_mapping->nrpages)) {
+	if (likely(!fr_cache_busy(fi, file))) {
 		ret = fr_write_fast(fi, iocb, from);
 		if (likely(ret))
 			return ret;
@@ -295,9 +295,9 @@ ssize_t fr_write(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *from)
 		if (ret <= 0)
 			return ret;
 	}
-	if (unlikely(file->f_mapping->nrpages)) {
+	if (unlikely(fr_cache_busy(fi, file))) {
 		/* What a mapping wrote to the same pages must not be lost */
-		ret = fr_cache_flush(iocb, iov_iter_count(from));
+		ret = fr_cache_flush(fi, iocb, iov_iter_count(from));
 		if (ret)
 			return ret;
 	}

