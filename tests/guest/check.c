@@ -17,7 +17,7 @@
 #include "check.h"
 
 #define MAX_TESTS 128
-#define MAX_CLEANUPS 256
+#define MAX_CLEANUPS 4096
 #define MAX_CHILDREN 64
 
 static struct {
@@ -271,10 +271,25 @@ int wait_exit(pid_t pid)
 	return WEXITSTATUS(status);
 }
 
+/*
+ * A process that is killed keeps its descriptors until its last thread is gone,
+ * and that one may wait for the server, which went with the first: end properly.
+ */
+static void on_fault(int sig, siginfo_t *info, void *context)
+{
+	(void)context;
+	signal(sig, SIG_DFL);
+	FAIL("signal %d (%s) at %p, code %d", sig, strsignal(sig), info->si_addr, info->si_code);
+}
+
 static int run_test(int i)
 {
+	struct sigaction fault = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO };
+
 	test_pid = getpid();
 	signal(SIGALRM, on_alarm);
+	sigaction(SIGBUS, &fault, NULL);
+	sigaction(SIGSEGV, &fault, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	test_watchdog(120);
 	tests[i].fn();

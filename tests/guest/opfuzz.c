@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <sys/resource.h>
 
+#include "handlers.h"
 #include "opfuzz.h"
 
 #define RW (FUSE_REGION_READ | FUSE_REGION_WRITE)
@@ -55,11 +56,13 @@ static void put_into_store(struct opfuzz *z, uint64_t off, uint64_t len)
 
 /*
  * Flush what the application stored through mappings: what is moved has to be
- * complete, and it is the server's duty to see to that.
+ * complete, and it is the server's duty to see to that. How far the kernel
+ * has extended the file, nobody can tell once the regions are other ones.
  */
 static void flush(struct opfuzz *z)
 {
 	CHECK_OK(fsync(z->fd));
+	learn_size(z->f);
 }
 
 /* Move a range to other bytes of a backing, which hold the same already. */

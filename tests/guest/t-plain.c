@@ -64,8 +64,7 @@ static void attributes(struct record *r, int fd)
 /* Of those kinds alone that don't depend on what the page cache and the clock are up to */
 static void counters(struct record *r, const struct tfile *f)
 {
-	static const enum srv_op ops[] = { OP_OPEN,  OP_CREATE,	   OP_WRITE,
-					   OP_FSYNC, OP_FALLOCATE, OP_COPY };
+	static const enum srv_op ops[] = { OP_OPEN, OP_CREATE, OP_FSYNC, OP_FALLOCATE, OP_COPY };
 
 	for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
 		fprintf(r->out, "requests of kind %d: %llu\n", ops[i],
