@@ -32,6 +32,12 @@
  * Calls on one inode are ordered by a lock of that inode. Callbacks run
  * without any lock, so they may call back into the library.
  *
+ * Page cache: the module keeps it right. In user mode the kernel does not know
+ * of regions, and may show bytes that it read before a change. A server whose
+ * regions change while files are open sets direct_io at OPEN in user mode; or
+ * it calls fuse_lowlevel_notify_inval_inode() after a change, from a thread
+ * that handles no request, for that call does wait for the server.
+ *
  * Waiting: no call waits for the kernel to get an answer from this server, so
  * all of them may be used in the handlers of a single-threaded session.
  */
