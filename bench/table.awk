@@ -30,13 +30,12 @@ function absence(kernel, formula) {
 	return "not measured"
 }
 
-# What is kept to the last place shown is kept: 0.99996 against 1 is not a miss.
+# By the figure itself, not by what is shown of it.
 function verdict(number, limit,    part) {
 	if (number == "" || limit == "-")
 		return ""
 	split(limit, part, " ")
-	number = show(number) + 0
-	if (part[1] == ">=" ? number >= part[2] : number <= part[2])
+	if (part[1] == ">=" ? number >= part[2] + 0 : number <= part[2] + 0)
 		return "kept"
 	missed++
 	return "MISSED"
