@@ -2,17 +2,33 @@
 # shellcheck shell=bash
 #
 # `./run test`: unit tests on this machine, with sanitizers; guest tests on each kernel; one CTest
-# run over all of it, whose summary is the last thing printed.
+# run over all of it, whose summary is the last thing printed.  `./run test --debug-kernel`: guest tests
+# alone, on the debug kernel.
 
 HOST_PACKAGES=(gcc libc6-dev clang libclang-rt-dev cmake ninja-build pkg-config libfuse3-dev
 	libarchive-dev check shellcheck)
 
 cmd_test() {
+	if [ "${1:-}" = --debug-kernel ]; then
+		shift
+		test_debug_kernel "$@"
+		return
+	fi
 	need_packages "${HOST_PACKAGES[@]}" qemu-system-x86 util-linux xz-utils zstd
 	prepare_tests
 	# Both guests at a time: the wait for one leaves processors for the other.
 	ASAN_OPTIONS=${ASAN_OPTIONS:-abort_on_error=0} \
 		exec ctest --test-dir "$BUILD/host" --output-on-failure -j2 "$@"
+}
+
+# test_debug_kernel [PATTERN…]: the guest tests on a kernel that looks for mistakes.  It is some ten
+# times slower, hence no part of the usual run.
+test_debug_kernel() {
+	local results=$BUILD/results/debug
+	rm -rf "$results"
+	mkdir -p "$results"
+	exec "$REPO/run" guest --kernel debug --share "$results" --timeout "${GUEST_TESTS_TIMEOUT:-7200}" \
+		-- env TEST_TIMEOUT=600 "$REPO/tests/guest/run-all" "$results" "$@"
 }
 
 # All that can fail to build does so here, before the first test starts.
