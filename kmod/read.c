@@ -117,6 +117,23 @@ static ssize_t fr_read_cut(struct fr_inode *fi, struct kiocb *iocb,
 	return ret;
 }
 
+/* FUSE itself knows no NOWAIT: have the caller come back. */
+static noinline ssize_t fr_read_orig(struct kiocb *iocb, struct iov_iter *to)
+{
+	if (iocb->ki_flags & IOCB_NOWAIT)
+		return -EAGAIN;
+	return fr_orig_fops->read_iter(iocb, to);
+}
+
+/* Not all in one region: in several, in a gap, or there is none at all. */
+static noinline ssize_t fr_read_rest(struct fr_inode *fi, struct kiocb *iocb,
+				     struct iov_iter *to)
+{
+	if (!fr_load_root(fi->map.root))
+		return fr_read_orig(iocb, to);
+	return fr_read_cut(fi, iocb, to);
+}
+
 /*
  * Read at iocb->ki_pos, at most to the end of file.
  *
@@ -145,7 +162,7 @@ static __always_inline ssize_t fr_read_fast(struct fr_inode *fi,
 		ret = fr_rw_fast(fr_region_backing(r), iocb,
 				 fr_region_backing_pos(r, iocb->ki_pos), to,
 				 FR_READ);
-	else
+	else if (count)
 		ret = fr_aio(fi, iocb, to, r, FR_READ);
 out:
 	srcu_read_unlock(srcu, idx);
@@ -164,7 +181,7 @@ out:
 		if (user_backed_iter(to))
 			fault_in_iov_iter_writeable(to, count);
 	}
-	return fr_read_cut(fi, iocb, to);
+	return fr_read_rest(fi, iocb, to);
 }
 
 ssize_t fr_read(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *to)
@@ -172,31 +189,36 @@ ssize_t fr_read(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *to)
 	return fr_read_fast(fi, iocb, to);
 }
 
-/* FUSE itself knows no NOWAIT: have the caller come back. */
-static noinline ssize_t fr_read_orig(struct kiocb *iocb, struct iov_iter *to)
-{
-	if (iocb->ki_flags & IOCB_NOWAIT)
-		return -EAGAIN;
-	return fr_orig_fops->read_iter(iocb, to);
-}
-
-ssize_t fr_read_iter(struct kiocb *iocb, struct iov_iter *to)
+/* What a read in a region seldom is. */
+static noinline ssize_t fr_read_special(struct kiocb *iocb, struct iov_iter *to)
 {
 	struct file *file = iocb->ki_filp;
 	struct fr_inode *fi = fr_file_inode(file);
 	int err;
 
-	if (unlikely(!fi || !fr_load_root(fi->map.root)))
+	if (!fi || !fr_load_root(fi->map.root))
 		return fr_read_orig(iocb, to);
-	if (unlikely(!iov_iter_count(to)))
+	if (!iov_iter_count(to))
 		return 0;
-	if (unlikely(fr_cache_busy(fi, file))) {
+	if (fr_cache_busy(fi, file)) {
 		/* Bytes written through a mapping are in FUSE's pages first */
 		err = fr_cache_flush(fi, iocb, iov_iter_count(to));
 		if (err)
 			return err;
 	}
-	if (unlikely(iocb->ki_flags & IOCB_DIRECT))
+	if (iocb->ki_flags & IOCB_DIRECT)
 		return fr_dio(fi, iocb, to, FR_READ);
+	return fr_read(fi, iocb, to);
+}
+
+ssize_t fr_read_iter(struct kiocb *iocb, struct iov_iter *to)
+{
+	struct file *file = iocb->ki_filp;
+	const struct file_operations *fops = READ_ONCE(file->f_op);
+	struct fr_inode *fi = container_of(fops, struct fr_inode, fops);
+
+	if (unlikely(fops == &fr_adopted_fops || fr_cache_busy(fi, file) ||
+		     (iocb->ki_flags & IOCB_DIRECT)))
+		return fr_read_special(iocb, to);
 	return fr_read_fast(fi, iocb, to);
 }

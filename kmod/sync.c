@@ -50,8 +50,8 @@ static int fr_sync_collect(struct fr_inode *fi, struct xarray *set)
 
 static int fr_sync_backings(struct fr_inode *fi, int datasync)
 {
-	DEFINE_XARRAY(set);
 	struct fr_backing *b;
+	struct xarray set;
 	unsigned long i;
 	int err, ret;
 
@@ -59,6 +59,7 @@ static int fr_sync_backings(struct fr_inode *fi, int datasync)
 		return 0;
 	WRITE_ONCE(fi->written, false);
 	smp_mb();	/* the flag before the backings' pages */
+	xa_init(&set);
 	err = fr_sync_collect(fi, &set);
 	xa_for_each(&set, i, b) {
 		const struct cred *old = override_creds(b->cred);

@@ -279,24 +279,32 @@ TEST(w6_extend_no_attr_cache)
 	extend((struct srv_opts){ .no_attr_cache = true }, RW | FUSE_REGION_GROW);
 }
 
+/* A file of a bit more than three pages, opened: the server won't notice that it gets longer. */
+static struct tfile *short_file(struct srv_opts opts, int *fd, struct oracle *o)
+{
+	struct srv *s = srv_new(&opts);
+	struct tfile *f = srv_store_file(s, "f", 3 * PAGE + 77);
+
+	srv_start(s);
+	b = backing_new(SIZE);
+	srv_register(s, b);
+	*fd = srv_open(f, O_RDWR);
+	oracle_load(o, f);
+	return f;
+}
+
 /*
  * A hole between where the server thinks that the file ends and what the kernel
  * wrote behind that: until a stat() asks the server, it reads as zeroes.
  */
 static void hole(struct srv_opts opts)
 {
-	struct srv *s = srv_new(&opts);
-	struct tfile *f = srv_store_file(s, "f", 3 * PAGE + 77);
 	uint64_t end = 10 * PAGE + 500;
-	unsigned char *p;
 	struct oracle o;
 	int fd;
+	struct tfile *f = short_file(opts, &fd, &o);
+	unsigned char *p;
 
-	srv_start(s);
-	b = backing_new(SIZE);
-	srv_register(s, b);
-	fd = srv_open(f, O_RDWR);
-	oracle_load(&o, f);
 	CHECK_OK(ftruncate(b->fd, 0));
 	CHECK_ZERO(region_bind(f, 10 * PAGE + 100, 5 * PAGE, b, 0, RW | FUSE_REGION_GROW));
 	oracle_write(&o, fd, 10 * PAGE + 100, 400);
@@ -322,16 +330,10 @@ TEST(w6_hole_that_the_server_does_not_know_of_writeback)
 /* The same where FUSE's cache has what comes behind the hole, and the file a region elsewhere */
 TEST(w6_hole_before_what_is_not_written_back)
 {
-	struct srv *s = srv_new(&(struct srv_opts){ .writeback = true });
-	struct tfile *f = srv_store_file(s, "f", 3 * PAGE + 77);
 	struct oracle o;
 	int fd;
+	struct tfile *f = short_file((struct srv_opts){ .writeback = true }, &fd, &o);
 
-	srv_start(s);
-	b = backing_new(SIZE);
-	srv_register(s, b);
-	fd = srv_open(f, O_RDWR);
-	oracle_load(&o, f);
 	oracle_write(&o, fd, 10 * PAGE, 100);
 	CHECK_EQ(f->size, 3 * PAGE + 77);
 	CHECK_EQ(pwrite(b->fd, o.bytes, PAGE, 0), PAGE);
