@@ -34,12 +34,6 @@ struct fr_aio {
 
 static struct kmem_cache *fr_aio_cache;
 
-static void fr_aio_free(struct fr_aio *aio)
-{
-	srcu_up_read(&aio->fi->conn->srcu, aio->idx);
-	kmem_cache_free(fr_aio_cache, aio);
-}
-
 static void fr_aio_work(struct work_struct *work)
 {
 	struct fr_aio *aio = container_of(work, struct fr_aio, work);
@@ -49,15 +43,18 @@ static void fr_aio_work(struct work_struct *work)
 
 	if (aio->write)
 		kiocb_end_write(&aio->iocb);
-	if (aio->write && res > 0) {
+	if (aio->write && res > 0)
 		fsnotify_modify(file);
-		fr_write_done(aio->fi, orig->ki_pos, res);
-	} else if (res >= 0) {
+	else if (res >= 0)
 		fsnotify_access(file);
-	}
+	srcu_up_read(&aio->fi->conn->srcu, aio->idx);
+
+	/* These wait for pages, whose holders may wait for a server that binds */
+	if (aio->write && res > 0)
+		fr_write_done(aio->fi, orig->ki_pos, res);
 	if (aio->dio)
 		fr_dio_unpin(aio->dio);
-	fr_aio_free(aio);
+	kmem_cache_free(fr_aio_cache, aio);
 	if (res > 0)
 		orig->ki_pos += res;
 	orig->ki_complete(orig, res);
@@ -118,8 +115,10 @@ static ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
 		ret = file->f_op->read_iter(&aio->iocb, iter);
 	}
 	fr_revert_creds(old);
-	if (ret != -EIOCBQUEUED)
-		fr_aio_free(aio);
+	if (ret != -EIOCBQUEUED) {
+		srcu_up_read(&fi->conn->srcu, aio->idx);
+		kmem_cache_free(fr_aio_cache, aio);
+	}
 	return ret;
 }
 

@@ -37,7 +37,9 @@ static int fr_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 	int err;
 
 	atomic_inc(&fr_pending);
-	if (attr->ia_valid & ATTR_SIZE)
+	if (attr->ia_valid & ATTR_OPEN)
+		old = i_size_read(inode);
+	else if (attr->ia_valid & ATTR_SIZE)
 		old = fr_attr_size(idmap, dentry);
 	err = fr_orig_iops->setattr(idmap, dentry, attr);
 	fi = !err && (attr->ia_valid & ATTR_SIZE) ? fr_inode_find(inode) : NULL;

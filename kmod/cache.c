@@ -67,10 +67,56 @@ static int fr_folio_fill(struct fr_inode *fi, struct file *file,
 	return err;
 }
 
-/* Is the server about to put bytes into backings, for all we know? */
-static bool fr_cache_behind(struct fr_inode *fi)
+/* No byte of [@start, @last] takes the server to write. */
+static bool fr_cache_writable(struct fr_inode *fi, u64 start, u64 last)
 {
-	return READ_ONCE(fi->sent_back) && fr_fuse_in_writeback(fi->inode);
+	const struct fr_node *root;
+	bool bound = true;
+	struct fr_piece piece;
+	struct fr_cut cut;
+	int idx;
+	u64 eof;
+
+	idx = srcu_read_lock(&fi->conn->srcu);
+	root = fr_load_root(fi->map.root);
+	eof = fr_read_eof(fi, root);
+	if (start < eof) {
+		last = min(last, eof - 1);
+		fr_cut_begin(&cut, root, start, last - start + 1, FR_WRITE);
+		while (bound && fr_cut_next(&cut, &piece))
+			bound = piece.region;
+	}
+	srcu_read_unlock(&fi->conn->srcu, idx);
+	return bound;
+}
+
+static bool fr_folio_bound(struct fr_inode *fi, struct folio *folio)
+{
+	return fr_cache_writable(fi, folio_pos(folio),
+				 folio_pos(folio) + folio_size(folio) - 1);
+}
+
+/*
+ * Is the server about to put bytes of [@start, @last] into a backing, for all
+ * we know? Of what it may not write we need not wait for.
+ */
+static bool fr_cache_behind(struct fr_inode *fi, u64 start, u64 last)
+{
+	return READ_ONCE(fi->sent_back) && fr_fuse_in_writeback(fi->inode) &&
+	       !fr_cache_writable(fi, start, last);
+}
+
+static bool fr_folio_behind(struct fr_inode *fi, struct folio *folio)
+{
+	return fr_cache_behind(fi, folio_pos(folio),
+			       folio_pos(folio) + folio_size(folio) - 1);
+}
+
+/* FUSE is about to write pages back, or has begun to. */
+static void fr_cache_sent_back(struct fr_inode *fi)
+{
+	if (fr_fuse_writes_copies())
+		WRITE_ONCE(fi->sent_back, true);
 }
 
 /*
@@ -89,7 +135,7 @@ static int fr_folio_fill_unlocked(struct fr_inode *fi, struct file *file,
 
 	folio_get(folio);
 	folio_unlock(folio);
-	if (fr_cache_behind(fi))
+	if (fr_folio_behind(fi, folio))
 		fr_fuse_wait_writeback(fi->inode);
 	kvec.iov_base = kmalloc(size, GFP_KERNEL);
 	kvec.iov_len = size;
@@ -126,7 +172,7 @@ static int fr_read_folio(struct file *file, struct folio *folio)
 		goto out;
 	}
 	err = -ESTALE;
-	if (!fr_cache_behind(fi))
+	if (!fr_folio_behind(fi, folio))
 		err = fr_folio_fill(fi, file, folio);
 	if (err == -ESTALE)
 		err = fr_folio_fill_unlocked(fi, file, folio);
@@ -137,31 +183,6 @@ out:
 		fr_inode_put(fi);
 	fr_pending_done();
 	return err;
-}
-
-/* No byte of the folio takes the server to write. */
-static bool fr_folio_bound(struct fr_inode *fi, struct folio *folio)
-{
-	u64 last = folio_pos(folio) + folio_size(folio) - 1;
-	const struct fr_node *root;
-	bool bound = true;
-	struct fr_piece piece;
-	struct fr_cut cut;
-	int idx;
-	u64 eof;
-
-	idx = srcu_read_lock(&fi->conn->srcu);
-	root = fr_load_root(fi->map.root);
-	eof = fr_read_eof(fi, root);
-	if (folio_pos(folio) < eof) {
-		last = min(last, eof - 1);
-		fr_cut_begin(&cut, root, folio_pos(folio),
-			     last - folio_pos(folio) + 1, FR_WRITE);
-		while (bound && fr_cut_next(&cut, &piece))
-			bound = piece.region;
-	}
-	srcu_read_unlock(&fi->conn->srcu, idx);
-	return bound;
 }
 
 /*
@@ -179,8 +200,9 @@ static void fr_readahead(struct readahead_control *rac)
 		fr_orig_aops->readahead(rac);
 		goto out;
 	}
-	while (!fr_cache_behind(fi) && (folio = readahead_folio(rac))) {
-		fr_folio_fill(fi, rac->file, folio);
+	while ((folio = readahead_folio(rac))) {
+		if (!fr_folio_behind(fi, folio))
+			fr_folio_fill(fi, rac->file, folio);
 		folio_unlock(folio);
 	}
 out:
@@ -267,11 +289,31 @@ static int fr_writepages(struct address_space *mapping,
 		wbc->nr_to_write = nr_to_write;
 		mapping->writeback_index = index;
 		if (fi)
-			WRITE_ONCE(fi->sent_back, true);
+			fr_cache_sent_back(fi);
 		err = fr_orig_aops->writepages(mapping, wbc) ?: err;
 	}
 	if (fi)
 		fr_inode_put(fi);
+	fr_pending_done();
+	return err;
+}
+
+/*
+ * Write back a dirty page that is about to be dropped, the way FUSE does: what
+ * is dropped because a region came is the server's, whose page it was.
+ */
+static int fr_launder_folio(struct folio *folio)
+{
+	struct fr_inode *fi;
+	int err;
+
+	atomic_inc(&fr_pending);
+	fi = fr_inode_find(folio->mapping->host);
+	if (fi) {
+		fr_cache_sent_back(fi);
+		fr_inode_put(fi);
+	}
+	err = fr_orig_aops->launder_folio(folio);
 	fr_pending_done();
 	return err;
 }
@@ -291,13 +333,13 @@ void fr_cache_take_over(struct fr_inode *fi)
 		fr_aops.read_folio = fr_read_folio;
 		fr_aops.readahead = fr_readahead;
 		fr_aops.writepages = fr_writepages;
-		/*
-		 * Not launder_folio: a dirty page that is dropped because a
-		 * region came is the server's, whose page it was.
-		 */
+		fr_aops.launder_folio = fr_launder_folio;
 	}
 	spin_unlock(&fr_aops_lock);
 	WRITE_ONCE(mapping->a_ops, &fr_aops);
+	/* Begun before that */
+	if (fr_fuse_in_writeback(fi->inode))
+		fr_cache_sent_back(fi);
 }
 
 /* The inode has neither files nor regions any more. Any context. */
@@ -326,7 +368,7 @@ int fr_cache_flush(struct fr_inode *fi, struct kiocb *iocb, size_t len)
 		if (err)
 			return err;
 	}
-	if (fr_cache_behind(fi)) {
+	if (fr_cache_behind(fi, iocb->ki_pos, last)) {
 		if (iocb->ki_flags & IOCB_NOWAIT)
 			return -EAGAIN;
 		fr_fuse_wait_writeback(fi->inode);

@@ -11,17 +11,7 @@
 
 #include "regions.h"
 
-/*
- * After a write, by who wrote: as after FUSE's own direct writes. Fails only
- * for a page that is made dirty again and again; it then has the new bytes.
- */
-void fr_drop_written(struct fr_inode *fi, u64 start, u64 last)
-{
-	invalidate_inode_pages2_range(fi->inode->i_mapping, start >> PAGE_SHIFT,
-				      last >> PAGE_SHIFT);
-}
-
-/* The part of fr_drop_bound() that may wait for pages the server holds. */
+/* The part of fr_drop() that may wait for pages the server holds. */
 void fr_drop_work(struct work_struct *work)
 {
 	struct fr_inode *fi = container_of(work, struct fr_inode, drop);
@@ -67,12 +57,12 @@ static bool fr_drop_done(struct fr_inode *fi, unsigned int ticket)
 }
 
 /*
- * After [@start, @last] was bound or unbound. A page may be locked by somebody
- * who waits for the server, and the caller may be the server: so another task
- * does what has to wait, and the caller gives it half a second, which is ages
- * unless the server is needed.
+ * After [@start, @last] was bound, unbound or written. A page may be locked by
+ * somebody who waits for the server; the caller may be the server, or must not
+ * wait for it: so another task does what has to wait, and the caller gives it
+ * half a second, which is ages unless the server is needed.
  */
-void fr_drop_bound(struct fr_inode *fi, u64 start, u64 last)
+void fr_drop(struct fr_inode *fi, u64 start, u64 last)
 {
 	struct address_space *mapping = fi->inode->i_mapping;
 	pgoff_t first = start >> PAGE_SHIFT, end = last >> PAGE_SHIFT;

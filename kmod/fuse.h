@@ -63,5 +63,7 @@ ssize_t fr_fuse_read_locked(struct kiocb *iocb, loff_t pos, struct iov_iter *to)
 void fr_fuse_wait_writeback(struct inode *inode);
 /* Is there something to wait for? */
 bool fr_fuse_in_writeback(struct inode *inode);
+/* Can that be, on this kernel? */
+bool fr_fuse_writes_copies(void);
 
 #endif /* FR_FUSE_H */

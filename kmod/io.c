@@ -84,19 +84,21 @@ static bool fr_io_find_gap(struct fr_io *io, const struct fr_node *root,
  */
 static bool fr_io_goes_on(const struct fr_io *io, u64 last)
 {
-	u64 end = io->pos + io->limit;
+	const struct fr_node *root;
 	struct fr_piece piece;
 	struct fr_cut cut;
 	bool bound = false;
 	int idx;
+	u64 eof;
 
-	if (last + 1 >= end)
-		return false;
 	idx = srcu_read_lock(&io->fi->conn->srcu);
-	fr_cut_begin(&cut, fr_load_root(io->fi->map.root), last + 1,
-		     end - last - 1, io->access);
-	while (!bound && fr_cut_next(&cut, &piece))
-		bound = piece.region;
+	root = fr_load_root(io->fi->map.root);
+	eof = fr_read_eof(io->fi, root);
+	if (last + 1 < eof) {
+		fr_cut_begin(&cut, root, last + 1, eof - last - 1, io->access);
+		while (!bound && fr_cut_next(&cut, &piece))
+			bound = piece.region;
+	}
 	srcu_read_unlock(&io->fi->conn->srcu, idx);
 	return bound;
 }

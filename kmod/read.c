@@ -129,7 +129,8 @@ static noinline ssize_t fr_read_orig(struct kiocb *iocb, struct iov_iter *to)
 static noinline ssize_t fr_read_rest(struct fr_inode *fi, struct kiocb *iocb,
 				     struct iov_iter *to)
 {
-	if (!fr_load_root(fi->map.root))
+	/* A direct one has a buffer of ours, which FUSE might use for longer */
+	if (!fr_load_root(fi->map.root) && !(iocb->ki_flags & IOCB_DIRECT))
 		return fr_read_orig(iocb, to);
 	return fr_read_cut(fi, iocb, to);
 }

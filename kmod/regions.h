@@ -275,8 +275,7 @@ static inline bool fr_cache_busy(const struct fr_inode *fi,
 int fr_cache_flush(struct fr_inode *fi, struct kiocb *iocb, size_t len);
 
 /* drop.c */
-void fr_drop_written(struct fr_inode *fi, u64 start, u64 last);
-void fr_drop_bound(struct fr_inode *fi, u64 start, u64 last);
+void fr_drop(struct fr_inode *fi, u64 start, u64 last);
 void fr_drop_work(struct work_struct *work);
 
 #endif /* FR_REGIONS_H */

@@ -23,7 +23,7 @@ void fr_write_done(struct fr_inode *fi, loff_t pos, size_t len)
 {
 	fr_inode_set_written(fi);
 	if (unlikely(fi->inode->i_mapping->nrpages))
-		fr_drop_written(fi, pos, pos + len - 1);
+		fr_drop(fi, pos, pos + len - 1);
 }
 
 size_t fr_write_region(const struct fr_region *region, struct kiocb *iocb,

@@ -311,6 +311,8 @@ static void hole(struct srv_opts opts)
 	CHECK_EQ(f->size, 3 * PAGE + 77);
 	oracle_check(&o, fd, 0, end);
 	oracle_check(&o, fd, 3 * PAGE, 7 * PAGE + 101);
+	oracle_check(&o, fd, 3 * PAGE, 100);
+	oracle_check(&o, fd, 5 * PAGE, PAGE);
 	p = mmap(NULL, 11 * PAGE, PROT_READ, MAP_SHARED, fd, 0);
 	CHECK(p != MAP_FAILED);
 	oracle_compare(&o, "mapping", p, 0, end);
