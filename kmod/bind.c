@@ -168,7 +168,7 @@ static int fr_bind_inode(struct fr_inode *fi, const struct fr_op *ops, u32 count
 		first = min(first, ops[i].start);
 		last = max(last, ops[i].last);
 	}
-	fr_drop(fi, first, last);
+	fr_drop(fi, first, last, FR_DROP_BOUND);
 out:
 	mutex_unlock(&fi->map_lock);
 	return err;

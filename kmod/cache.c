@@ -211,7 +211,7 @@ out:
 	fr_pending_done();
 }
 
-/* Write a folio whose bytes are all bound, and which is under writeback. */
+/* Write a folio whose bytes are all bound, and which nobody else writes back. */
 static int fr_folio_write(struct fr_inode *fi, struct folio *folio, size_t len)
 {
 	struct address_space *mapping = folio->mapping;
@@ -298,22 +298,44 @@ static int fr_writepages(struct address_space *mapping,
 	return err;
 }
 
+/* Write back a dirty folio that is all bound, and about to be dropped. */
+static int fr_folio_launder(struct fr_inode *fi, struct folio *folio)
+{
+	u64 size = i_size_read(fi->inode), pos = folio_pos(folio);
+
+	if (pos >= size || !folio_clear_dirty_for_io(folio))
+		return 0;
+	return fr_folio_write(fi, folio,
+			      min_t(u64, folio_size(folio), size - pos));
+}
+
 /*
- * Write back a dirty page that is about to be dropped, the way FUSE does: what
- * is dropped because a region came is the server's, whose page it was.
+ * A dirty page is about to be dropped. What is dropped because a region came is
+ * the server's, whose page it was. What is dropped because of a write has been
+ * stored into since, and stays. Anything else is FUSE's wish.
  */
 static int fr_launder_folio(struct folio *folio)
 {
+	enum fr_hold_why why = FR_DROP_BOUND;
 	struct fr_inode *fi;
 	int err;
 
 	atomic_inc(&fr_pending);
 	fi = fr_inode_find(folio->mapping->host);
-	if (fi) {
-		fr_cache_sent_back(fi);
-		fr_inode_put(fi);
+	if (fi)
+		why = fr_drop_why(fi);
+	if (why == FR_DROP_WRITTEN) {
+		err = -EBUSY;
+	} else if (why != FR_DROP_BOUND && fr_load_root(fi->map.root) &&
+		   fr_folio_bound(fi, folio)) {
+		err = fr_folio_launder(fi, folio);
+	} else {
+		if (fi)
+			fr_cache_sent_back(fi);
+		err = fr_orig_aops->launder_folio(folio);
 	}
-	err = fr_orig_aops->launder_folio(folio);
+	if (fi)
+		fr_inode_put(fi);
 	fr_pending_done();
 	return err;
 }
@@ -355,21 +377,21 @@ void fr_cache_give_back(struct fr_inode *fi)
  * Bring bytes that were written through a mapping to where reads get them: into
  * a backing, or to the server, who may put them into a backing in turn.
  */
-int fr_cache_flush(struct fr_inode *fi, struct kiocb *iocb, size_t len)
+int fr_cache_flush(struct fr_inode *fi, u64 start, u64 last, bool nowait)
 {
-	struct address_space *mapping = iocb->ki_filp->f_mapping;
-	loff_t last = min_t(u64, (u64)iocb->ki_pos + len, LLONG_MAX) - 1;
+	struct address_space *mapping = fi->inode->i_mapping;
 	int err;
 
-	if (filemap_range_needs_writeback(mapping, iocb->ki_pos, last)) {
-		if (iocb->ki_flags & IOCB_NOWAIT)
+	last = min(last, FR_LAST_MAX);
+	if (filemap_range_needs_writeback(mapping, start, last)) {
+		if (nowait)
 			return -EAGAIN;
-		err = filemap_write_and_wait_range(mapping, iocb->ki_pos, last);
+		err = filemap_write_and_wait_range(mapping, start, last);
 		if (err)
 			return err;
 	}
-	if (fr_cache_behind(fi, iocb->ki_pos, last)) {
-		if (iocb->ki_flags & IOCB_NOWAIT)
+	if (fr_cache_behind(fi, start, last)) {
+		if (nowait)
 			return -EAGAIN;
 		fr_fuse_wait_writeback(fi->inode);
 	}

@@ -12,6 +12,12 @@
 #include <linux/sched.h>
 #include <linux/version.h>
 
+#if __has_include(<linux/folio_batch.h>)	/* its name from 7.x on */
+#include <linux/folio_batch.h>
+#else
+#include <linux/pagevec.h>
+#endif
+
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
 #error "fuse-regions needs Linux 6.12 or later"
 #endif

@@ -100,10 +100,10 @@ static struct fr_inode *fr_inode_new(struct inode *inode, struct fr_conn *conn)
 	mutex_init(&fi->sync_lock);
 	fi->inode = inode;
 	refcount_set(&fi->count, 2);	/* the table's, and the caller's */
-	spin_lock_init(&fi->drop_lock);
-	fi->drop_first = ULONG_MAX;
-	INIT_WORK(&fi->drop, fr_drop_work);
-	init_waitqueue_head(&fi->drop_wait);
+	mutex_init(&fi->store_lock);
+	INIT_LIST_HEAD(&fi->holds);
+	spin_lock_init(&fi->holds_lock);
+	init_waitqueue_head(&fi->holds_wait);
 	INIT_WORK(&fi->free_work, fr_inode_end_work);
 	init_task_work(&fi->twork, fr_inode_end_twork);
 	atomic_long_inc(&fr_live_inodes);

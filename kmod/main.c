@@ -52,7 +52,8 @@ static int __init fr_init(void)
 	if (err)
 		goto err_aio;
 	err = -ENOMEM;
-	fr_wq = alloc_workqueue("fuse_regions", WQ_UNBOUND, 0);
+	/* Binders and writers wait for stale pages to be dropped */
+	fr_wq = alloc_workqueue("fuse_regions", WQ_UNBOUND | WQ_HIGHPRI, 0);
 	if (!fr_wq)
 		goto err_inode;
 	fr_io_wq = alloc_workqueue("fuse_regions_io",

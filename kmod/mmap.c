@@ -14,6 +14,7 @@
 #include <linux/file.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/sched/signal.h>
 
 #include "cut.h"
 #include "regions.h"
@@ -128,18 +129,30 @@ static bool fr_mmap_edges_aligned(struct fr_inode *fi, u64 start, u64 last)
 }
 
 /*
- * A page with a region's edge in it is never made dirty: writing it back
- * would undo bytes that nobody wrote. fr_mmap() refuses mappings with such
- * pages; this one is for edges that came later.
+ * May a page be stored into? One with a region's edge in it is never made
+ * dirty: writing it back would undo bytes that nobody wrote. fr_mmap() refuses
+ * mappings with such pages; this is for edges that came later. And not now, if
+ * it is held (hold.c): then the fault is to come again.
  */
 static vm_fault_t fr_page_mkwrite(struct vm_fault *vmf)
 {
 	struct fr_inode *fi = fr_file_inode(vmf->vma->vm_file);
 	u64 start = (u64)vmf->pgoff << PAGE_SHIFT;
+	vm_fault_t ret;
 
-	if (fi && !fr_mmap_edges_aligned(fi, start, start + PAGE_SIZE - 1))
+	if (!fi || !fr_load_root(fi->map.root))
+		return fr_orig_vm_ops->page_mkwrite(vmf);
+	if (!fr_mmap_edges_aligned(fi, start, start + PAGE_SIZE - 1))
 		return VM_FAULT_SIGBUS;
-	return fr_orig_vm_ops->page_mkwrite(vmf);
+	if (fr_hold_first_store(fi))
+		return VM_FAULT_NOPAGE;
+	ret = fr_orig_vm_ops->page_mkwrite(vmf);
+	if (ret != VM_FAULT_LOCKED || !fr_held(fi, vmf->pgoff))
+		return ret;
+	folio_unlock(page_folio(vmf->page));
+	fr_hold_wait(fi, vmf->pgoff);
+	/* The kernel, too, stores in the name of a task, and would go on */
+	return fatal_signal_pending(current) ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
 }
 
 static void fr_mmap_ops(struct vm_area_struct *vma)

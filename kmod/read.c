@@ -203,7 +203,9 @@ static noinline ssize_t fr_read_special(struct kiocb *iocb, struct iov_iter *to)
 		return 0;
 	if (fr_cache_busy(fi, file)) {
 		/* Bytes written through a mapping are in FUSE's pages first */
-		err = fr_cache_flush(fi, iocb, iov_iter_count(to));
+		err = fr_cache_flush(fi, iocb->ki_pos, (u64)iocb->ki_pos +
+				     iov_iter_count(to) - 1,
+				     iocb->ki_flags & IOCB_NOWAIT);
 		if (err)
 			return err;
 	}

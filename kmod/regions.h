@@ -17,8 +17,11 @@
  *
  *   fr_inode.sync_lock       one fsync per inode (sync.c)
  *   inode lock               VFS's: truncate, writes that extend the file
+ *     mmap lock              MM's: page faults
+ *       fr_inode.store_lock  the first store through a mapping (hold.c)
  *     fr_inode.map_lock      one writer per map
  *       fr_conn.lock         (spin) fr_inode.nr_files, .hashed; list of inodes
+ *       fr_inode.holds_lock  (spin) pages not to be stored into
  *   fr_conn_mutex            attach, detach; list of connections
  *     fc->killsb             FUSE's, for read: its mounts and inodes (fuse.c)
  *
@@ -82,6 +85,13 @@ struct fr_conn {
 	struct rcu_head rcu;
 };
 
+/* Are pages of FUSE's cache stored into, through mappings? */
+enum fr_stores {
+	FR_STORES_NONE,
+	FR_STORES_SOON,		/* writers are to know, and nothing else yet */
+	FR_STORES
+};
+
 /**
  * struct fr_inode - what we know of a FUSE inode
  * @fops:	what f_op of its files points to; first, it is the hot part
@@ -101,12 +111,11 @@ struct fr_conn {
  * @trunc_txn:	@map's transaction when the file was last opened with O_TRUNC
  * @written:	a backing was written since the last fsync; no lock, see sync.c
  * @sent_back:	FUSE has written pages back, which its server may not have yet
- * @drop:	drops stale pages, see drop.c
- * @drop_first:	of which pages; drop_lock
- * @drop_last:	up to here; drop_lock
- * @drop_wanted: how often that was asked for; drop_lock
- * @drop_done:	which of these are done
- * @drop_wait:	who waits for that
+ * @stores:	pages of FUSE's cache may be stored into; see hold.c
+ * @store_lock:	until the first store may be
+ * @holds:	pages not to be stored into now, struct fr_hold
+ * @holds_lock:	protects that
+ * @holds_wait:	who waits for one to end
  * @twork:	ends it in the evicting task, before that returns to user space
  * @free_work:	the same where the evicting task never does
  */
@@ -127,13 +136,11 @@ struct fr_inode {
 	bool changed;
 	bool mapped;
 	bool sent_back;
-	spinlock_t drop_lock;
-	pgoff_t drop_first;
-	pgoff_t drop_last;
-	struct work_struct drop;
-	unsigned int drop_wanted;
-	unsigned int drop_done;
-	wait_queue_head_t drop_wait;
+	enum fr_stores stores;
+	struct mutex store_lock;
+	struct list_head holds;
+	spinlock_t holds_lock;
+	wait_queue_head_t holds_wait;
 	struct callback_head twork;
 	struct work_struct free_work;
 	struct rcu_head rcu;
@@ -272,10 +279,45 @@ static inline bool fr_cache_busy(const struct fr_inode *fi,
 	return file->f_mapping->nrpages || READ_ONCE(fi->sent_back);
 }
 
-int fr_cache_flush(struct fr_inode *fi, struct kiocb *iocb, size_t len);
+int fr_cache_flush(struct fr_inode *fi, u64 start, u64 last, bool nowait);
+
+/* Why pages of FUSE's cache are held, or dropped (cache.c: if dirty) */
+enum fr_hold_why {
+	FR_HOLD_WRITE,		/* a write is under way */
+	FR_DROP_WRITTEN,	/* one was; if dirty, stored into since */
+	FR_DROP_BOUND,		/* a message came; if dirty, as before that */
+};
+
+/**
+ * struct fr_hold - pages that may not be stored into for now
+ * @entry:	in fr_inode.holds; its lock
+ * @first:	of the pages
+ * @last:	of the pages
+ * @why:	why
+ * @task:	who drops them, if they are to be dropped
+ */
+struct fr_hold {
+	struct list_head entry;
+	pgoff_t first;
+	pgoff_t last;
+	enum fr_hold_why why;
+	struct task_struct *task;
+};
 
 /* drop.c */
-void fr_drop(struct fr_inode *fi, u64 start, u64 last);
-void fr_drop_work(struct work_struct *work);
+void fr_drop(struct fr_inode *fi, u64 start, u64 last, enum fr_hold_why why);
+enum fr_hold_why fr_drop_why(struct fr_inode *fi);
+
+/* hold.c */
+void fr_hold_add(struct fr_inode *fi, struct fr_hold *hold, pgoff_t first,
+		 pgoff_t last, enum fr_hold_why why);
+void fr_hold_begin(struct fr_inode *fi, struct fr_hold *hold, u64 start,
+		   u64 last);
+int fr_hold_flush(struct fr_inode *fi, u64 start, u64 last);
+void fr_hold_end(struct fr_inode *fi, struct fr_hold *hold);
+void fr_hold_none(struct fr_inode *fi, u64 start, u64 last);
+bool fr_hold_first_store(struct fr_inode *fi);
+bool fr_held(struct fr_inode *fi, pgoff_t page);
+void fr_hold_wait(struct fr_inode *fi, pgoff_t page);
 
 #endif /* FR_REGIONS_H */

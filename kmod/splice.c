@@ -62,16 +62,13 @@ ssize_t fr_splice_read(struct file *in, loff_t *ppos,
 		       unsigned int flags)
 {
 	struct fr_inode *fi = fr_file_inode(in);
-	struct kiocb iocb;
 	ssize_t ret;
 	int err;
 
 	if (!fi || !fr_load_root(fi->map.root))
 		return fr_orig_fops->splice_read(in, ppos, pipe, len, flags);
 	if (fr_cache_busy(fi, in)) {
-		init_sync_kiocb(&iocb, in);
-		iocb.ki_pos = *ppos;
-		err = fr_cache_flush(fi, &iocb, len);
+		err = fr_cache_flush(fi, *ppos, (u64)*ppos + len - 1, false);
 		if (err)
 			return err;
 	}

@@ -18,12 +18,12 @@
 #include "io.h"
 #include "rw.h"
 
-/* What else changes when bytes of a backing were written. May sleep. */
+/* What else changes when a write that held no pages is over. May sleep. */
 void fr_write_done(struct fr_inode *fi, loff_t pos, size_t len)
 {
 	fr_inode_set_written(fi);
 	if (unlikely(fi->inode->i_mapping->nrpages))
-		fr_drop(fi, pos, pos + len - 1);
+		fr_hold_none(fi, pos, pos + len - 1);
 }
 
 size_t fr_write_region(const struct fr_region *region, struct kiocb *iocb,
@@ -97,24 +97,59 @@ static int fr_write_prepare(struct kiocb *iocb, bool locked)
 static ssize_t fr_write_cut(struct fr_inode *fi, struct kiocb *iocb,
 			    struct iov_iter *from, size_t len, bool bound)
 {
+	u64 start = iocb->ki_pos, last = start + len - 1;
 	struct fr_io io = {
-		.fi = fi, .iocb = iocb, .iter = from, .pos = iocb->ki_pos,
+		.fi = fi, .iocb = iocb, .iter = from, .pos = start,
 		.want = len, .access = FR_WRITE, .bound = bound,
 	};
-	ssize_t ret = fr_io_run(&io);
+	struct fr_hold hold;
+	ssize_t ret;
 
+	fr_hold_begin(fi, &hold, start, last);
+	ret = fr_hold_flush(fi, start, last);
+	if (ret)
+		goto out;
+	ret = fr_io_run(&io);
 	if (ret > 0) {
-		fr_write_done(fi, iocb->ki_pos, ret);
+		fr_inode_set_written(fi);
 		iov_iter_advance(from, ret);
 		iocb->ki_pos += ret;
 	}
+	/* Bytes may be written that do not count, behind one that failed */
+	fr_drop(fi, start, last, FR_DROP_WRITTEN);
+out:
+	fr_hold_end(fi, &hold);
+	return ret;
+}
+
+/* All of @from, past the end of file that was at @eof, by the server. */
+static ssize_t fr_write_past_gap(struct fr_inode *fi, struct kiocb *iocb,
+				 struct iov_iter *from, u64 eof)
+{
+	bool append = iocb->ki_flags & IOCB_APPEND;
+	struct fr_hold hold;
+	ssize_t ret;
+
+	/* FUSE finds out where an append goes, maybe somewhere else by then */
+	fr_hold_begin(fi, &hold, append ? 0 : iocb->ki_pos, FR_LAST_MAX);
+	ret = fr_hold_flush(fi, append ? eof : iocb->ki_pos, FR_LAST_MAX);
+	if (!ret)
+		ret = fr_write_gap(iocb, iocb->ki_pos, from);
+	if (ret > 0) {
+		if (!append)
+			iocb->ki_pos += ret;
+		fr_drop(fi, iocb->ki_pos - ret, iocb->ki_pos - 1,
+			FR_DROP_WRITTEN);
+	}
+	fr_hold_end(fi, &hold);
 	return ret;
 }
 
 /*
  * All of @from, when it lies in one region with WRITE and inside the file's
- * size, and nothing stands in the way. 0: something does, and nothing was
- * done; @from is as it was.
+ * size, and nothing stands in the way, pages of FUSE's cache that need care
+ * (hold.c) among them. 0: something does, and nothing was done; @from is as it
+ * was.
  */
 static __always_inline ssize_t fr_write_fast(struct fr_inode *fi,
 					     struct kiocb *iocb,
@@ -135,7 +170,7 @@ static __always_inline ssize_t fr_write_fast(struct fr_inode *fi,
 	idx = srcu_read_lock(srcu);
 	root = fr_load_root(fi->map.root);
 	r = fr_rw_region(fi, root, pos, end, FR_WRITE);
-	if (unlikely(!r))
+	if (unlikely(!r || READ_ONCE(fi->stores)))
 		goto out;
 	if (likely(is_sync_kiocb(iocb) && !(iocb->ki_flags & FR_IOCB_SPECIAL)))
 		ret = fr_rw_fast(fr_region_backing(r), iocb,
@@ -166,7 +201,8 @@ static ssize_t fr_write_inside(struct fr_inode *fi, struct kiocb *iocb,
 	ssize_t ret = fr_write_prepare(iocb, false);
 
 	/* What stood in the way may be gone now */
-	if (!ret && alone && len == iov_iter_count(from))
+	if (!ret && alone && len == iov_iter_count(from) &&
+	    !fr_cache_busy(fi, iocb->ki_filp))
 		ret = fr_write_fast(fi, iocb, from);
 	return ret ?: fr_write_cut(fi, iocb, from, len, false);
 }
@@ -227,10 +263,7 @@ static ssize_t fr_write_past(struct fr_inode *fi, struct kiocb *iocb,
 		goto out;
 	if (!fr_write_grows(fi, iocb->ki_pos, iov_iter_count(from))) {
 		inode_unlock(inode);
-		ret = fr_write_gap(iocb, iocb->ki_pos, from);
-		if (ret > 0 && !append)
-			iocb->ki_pos += ret;
-		return ret;
+		return fr_write_past_gap(fi, iocb, from, eof);
 	}
 	iocb->ki_flags &= ~IOCB_APPEND;
 	ret = generic_write_checks(iocb, from);
@@ -293,12 +326,6 @@ ssize_t fr_write(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *from)
 	if (!(iocb->ki_flags & IOCB_APPEND)) {
 		ret = generic_write_checks(iocb, from);
 		if (ret <= 0)
-			return ret;
-	}
-	if (unlikely(fr_cache_busy(fi, file))) {
-		/* What a mapping wrote to the same pages must not be lost */
-		ret = fr_cache_flush(fi, iocb, iov_iter_count(from));
-		if (ret)
 			return ret;
 	}
 	return fr_write_any(fi, iocb, from);
