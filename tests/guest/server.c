@@ -159,6 +159,24 @@ struct tfile *srv_simple(uint64_t size)
 	return f;
 }
 
+struct tfile *srv_stored(struct srv_opts opts, const char *dir, uint64_t size, struct backing **b,
+			 struct backing **c)
+{
+	struct backing **backings[] = { b, c };
+	struct srv *s = srv_new(&opts);
+	struct tfile *f = srv_store_file(s, "f", size);
+
+	srv_start(s);
+	for (size_t i = 0; i < ARRAY_SIZE(backings); i++) {
+		if (!backings[i])
+			continue;
+		*backings[i] = backing_new_in(dir, size);
+		srv_register(s, *backings[i]);
+	}
+	close(srv_open(f, O_RDONLY));
+	return f;
+}
+
 void need_feature(const struct srv *s, uint64_t bit)
 {
 	if (!(s->attach.features & bit))

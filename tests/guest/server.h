@@ -164,6 +164,14 @@ void srv_start(struct srv *s);
 /* A started server with one pattern file "f" of @size bytes */
 struct tfile *srv_simple(uint64_t size);
 
+/*
+ * A started server with one file "f" of @size bytes that can be written to and is
+ * in the kernel's cache, and as large a registered backing in @dir (NULL: memory)
+ * for each of @b and @c that is not NULL
+ */
+struct tfile *srv_stored(struct srv_opts opts, const char *dir, uint64_t size, struct backing **b,
+			 struct backing **c);
+
 /* Skips the test if the module lacks FUSE_REGIONS_FEATURE_@bit */
 void need_feature(const struct srv *s, uint64_t bit);
 

@@ -15,15 +15,8 @@ static struct backing *b, *c;
 
 static struct tfile *mixed(const char *dir, struct srv_opts opts)
 {
-	struct srv *s = srv_new(&opts);
-	struct tfile *f = srv_store_file(s, "f", SIZE);
+	struct tfile *f = srv_stored(opts, dir, SIZE, &b, &c);
 
-	srv_start(s);
-	b = backing_new_in(dir, SIZE);
-	c = backing_new_in(dir, SIZE);
-	srv_register(s, b);
-	srv_register(s, c);
-	close(srv_open(f, O_RDONLY));
 	CHECK_ZERO(region_bind(f, PAGE, 40 * PAGE, b, 8 * PAGE, RW));
 	CHECK_ZERO(region_bind(f, 41 * PAGE, 7 * PAGE, c, 1001, RW));
 	CHECK_ZERO(region_bind(f, 60 * PAGE + 5, 9999, c, 40 * PAGE, FUSE_REGION_READ));

@@ -13,16 +13,7 @@ static struct backing *b, *c;
 
 static struct tfile *file(struct srv_opts opts)
 {
-	struct srv *s = srv_new(&opts);
-	struct tfile *f = srv_store_file(s, "f", SIZE);
-
-	srv_start(s);
-	b = backing_new(SIZE);
-	c = backing_new(SIZE);
-	srv_register(s, b);
-	srv_register(s, c);
-	close(srv_open(f, O_RDONLY));
-	return f;
+	return srv_stored(opts, NULL, SIZE, &b, &c);
 }
 
 /* Stores at random places between @from and @to of a mapping of [@off, ...) */

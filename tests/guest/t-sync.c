@@ -15,14 +15,9 @@ static struct backing *b;
 static struct tfile *bound(struct srv_opts opts, const char *dir, uint64_t off, uint64_t len,
 			   uint64_t shift, uint32_t flags)
 {
-	struct srv *s = srv_new(&opts);
-	struct tfile *f = srv_store_file(s, "f", SIZE);
+	struct tfile *f = srv_stored(opts, dir, SIZE, &b, NULL);
 
-	srv_start(s);
-	b = backing_new_in(dir, SIZE);
 	CHECK_OK(fsync(b->fd));
-	srv_register(s, b);
-	close(srv_open(f, O_RDONLY));
 	CHECK_ZERO(region_bind(f, off, len, b, shift, flags));
 	return f;
 }

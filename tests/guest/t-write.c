@@ -14,16 +14,9 @@ static struct backing *b, *c;
 /* A file of the server's own bytes, with regions of all kinds */
 static struct tfile *mixed(struct srv_opts opts, bool direct_io)
 {
-	struct srv *s = srv_new(&opts);
-	struct tfile *f = srv_store_file(s, "f", SIZE);
+	struct tfile *f = srv_stored(opts, NULL, SIZE, &b, &c);
 
 	f->direct_io = direct_io;
-	srv_start(s);
-	b = backing_new(SIZE);
-	c = backing_new(SIZE);
-	srv_register(s, b);
-	srv_register(s, c);
-	close(srv_open(f, O_RDONLY));
 	CHECK_ZERO(region_bind(f, PAGE, 10 * PAGE, b, 3 * PAGE, RW));
 	CHECK_ZERO(region_bind(f, 12 * PAGE, 5 * PAGE, b, 20 * PAGE + 7, FUSE_REGION_READ));
 	CHECK_ZERO(region_bind(f, 20 * PAGE + 100, 9999, c, 1, RW));
