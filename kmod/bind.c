@@ -165,10 +165,13 @@ static int fr_bind_inode(struct fr_inode *fi, const struct fr_op *ops, u32 count
 	fr_bind_retire(fi, &txn, retired);
 
 	for (i = 0; i < count; i++) {
+		if (ops[i].kind == FR_OP_UNBIND && !txn.removed)
+			continue;	/* of nothing */
 		first = min(first, ops[i].start);
 		last = max(last, ops[i].last);
 	}
-	fr_drop(fi, first, last, FR_DROP_BOUND);
+	if (first <= last)
+		fr_drop(fi, first, last, FR_DROP_BOUND);
 out:
 	mutex_unlock(&fi->map_lock);
 	return err;

@@ -9,11 +9,11 @@
 #include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 #include <linux/writeback.h>
 
-#include "cut.h"
 #include "fuse.h"
 #include "io.h"
 
@@ -70,24 +70,7 @@ static int fr_folio_fill(struct fr_inode *fi, struct file *file,
 /* No byte of [@start, @last] takes the server to write. */
 static bool fr_cache_writable(struct fr_inode *fi, u64 start, u64 last)
 {
-	const struct fr_node *root;
-	bool bound = true;
-	struct fr_piece piece;
-	struct fr_cut cut;
-	int idx;
-	u64 eof;
-
-	idx = srcu_read_lock(&fi->conn->srcu);
-	root = fr_load_root(fi->map.root);
-	eof = fr_read_eof(fi, root);
-	if (start < eof) {
-		last = min(last, eof - 1);
-		fr_cut_begin(&cut, root, start, last - start + 1, FR_WRITE);
-		while (bound && fr_cut_next(&cut, &piece))
-			bound = piece.region;
-	}
-	srcu_read_unlock(&fi->conn->srcu, idx);
-	return bound;
+	return !fr_io_has(fi, start, last, FR_WRITE, false);
 }
 
 static bool fr_folio_bound(struct fr_inode *fi, struct folio *folio)
@@ -211,7 +194,10 @@ out:
 	fr_pending_done();
 }
 
-/* Write a folio whose bytes are all bound, and which nobody else writes back. */
+/*
+ * Write a folio whose bytes are all bound, and which nobody else writes back.
+ * It is dirty again where the backing was not to blame.
+ */
 static int fr_folio_write(struct fr_inode *fi, struct folio *folio, size_t len)
 {
 	struct address_space *mapping = folio->mapping;
@@ -228,12 +214,15 @@ static int fr_folio_write(struct fr_inode *fi, struct folio *folio, size_t len)
 	iov_iter_bvec(&it, ITER_SOURCE, &bv, 1, len);
 	ret = fr_io_run(&io);
 	fr_inode_set_written(fi);
-	if (ret == -ESTALE || (ret >= 0 && ret < len && io.err == -ESTALE)) {
-		/* A byte of it was unbound just now: the server's turn */
+	if (ret == (ssize_t)len)
+		return 0;
+	/* A byte of it was unbound just now, or this task is being killed */
+	if (ret == -ESTALE || io.err == -ESTALE ||
+	    fatal_signal_pending(current)) {
 		mapping->a_ops->dirty_folio(mapping, folio);
 		return 0;
 	}
-	return ret < 0 ? ret : ret < len ? -EIO : 0;
+	return ret < 0 ? ret : -EIO;
 }
 
 /* Write back what is bound, and leave the rest for FUSE's own writepages. */
@@ -302,11 +291,16 @@ static int fr_writepages(struct address_space *mapping,
 static int fr_folio_launder(struct fr_inode *fi, struct folio *folio)
 {
 	u64 size = i_size_read(fi->inode), pos = folio_pos(folio);
+	int err;
 
 	if (pos >= size || !folio_clear_dirty_for_io(folio))
 		return 0;
-	return fr_folio_write(fi, folio,
-			      min_t(u64, folio_size(folio), size - pos));
+	err = fr_folio_write(fi, folio,
+			     min_t(u64, folio_size(folio), size - pos));
+	/* It stays, for whoever drops it may tell nobody */
+	if (err)
+		folio->mapping->a_ops->dirty_folio(folio->mapping, folio);
+	return err;
 }
 
 /*

@@ -2,6 +2,11 @@
 /*
  * Pages of FUSE's cache that hold what bytes were before: whoever changes what
  * a page should hold drops it.
+ *
+ * A page may be locked, or on its way, by somebody who waits for the server.
+ * The caller may be the server, or must not wait for it; so another task looks
+ * at such pages again and again, and the caller has some patience with those
+ * that need not take the server.
  */
 
 #include <linux/completion.h>
@@ -14,29 +19,47 @@
 #include "regions.h"
 
 /*
- * How long a page may take. Of a binder the server may be in need at once; a
- * writer has brought the pages to where they belong, so that none should take
- * the server.
+ * How long nothing may happen. A binder may be who all are waiting for; a writer
+ * has brought the pages to where they belong before, so that none takes the
+ * server but those that FUSE is reading since before the file had regions.
  */
 #define FR_DROP_PATIENCE_BOUND		(HZ / 2)
 #define FR_DROP_PATIENCE_WRITTEN	(2 * HZ)
 
+#define FR_DROP_DELAY_MAX		(HZ / 10)
+
 /**
  * struct fr_drop - pages to be dropped
- * @hold:	which
+ * @hold:	those that are left, more or less
  * @fi:		whose; a reference
  * @work:	drops them
+ * @delay:	until it looks at them again
  * @progress:	changes with each of them
- * @done:	all of them are
+ * @done:	all that the caller waits for are
  * @count:	@work's reference, and that of who waits for it
  */
 struct fr_drop {
 	struct fr_hold hold;
 	struct fr_inode *fi;
-	struct work_struct work;
+	struct delayed_work work;
+	unsigned long delay;
 	unsigned int progress;
 	struct completion done;
 	refcount_t count;
+};
+
+/**
+ * struct fr_left - what one look at a drop's pages left
+ * @first:	of the pages
+ * @last:	of the pages; before @first: nothing is left
+ * @locked:	some were locked
+ * @dirty:	some are to be written back
+ */
+struct fr_left {
+	pgoff_t first;
+	pgoff_t last;
+	bool locked;
+	bool dirty;
 };
 
 static void fr_drop_put(struct fr_drop *drop)
@@ -62,9 +85,41 @@ static struct inode *fr_drop_igrab(struct fr_inode *fi)
 	return inode;
 }
 
-/* One folio at a time, so that whoever waits sees that it goes on. */
-static void fr_drop_pages(struct fr_drop *drop, struct address_space *mapping)
+static void fr_drop_iput(struct inode *inode)
 {
+	struct super_block *sb = inode->i_sb;
+
+	iput(inode);
+	deactivate_super(sb);
+}
+
+/*
+ * What keeps @folio from being dropped at once? Whether it has come true in the
+ * meantime does not matter: it is looked at again.
+ */
+static bool fr_drop_busy(const struct fr_drop *drop, struct folio *folio,
+			 struct fr_left *left)
+{
+	bool written = drop->hold.why == FR_DROP_WRITTEN;
+
+	if (folio_test_locked(folio))
+		left->locked = true;
+	else if (folio_test_writeback(folio))
+		left->locked |= written;
+	else if (folio_test_dirty(folio) && !written)
+		left->dirty = true;
+	else
+		return false;
+	left->first = min(left->first, folio->index);
+	left->last = max(left->last, folio_next_index(folio) - 1);
+	return true;
+}
+
+/* Drop what can be. @launder: what is dirty, too, by way of the server. */
+static struct fr_left fr_drop_look(struct fr_drop *drop,
+				   struct address_space *mapping, bool launder)
+{
+	struct fr_left left = { .first = ULONG_MAX };
 	struct folio_batch batch;
 	pgoff_t index[ARRAY_SIZE(batch.folios)];
 	pgoff_t next = drop->hold.first;
@@ -72,41 +127,103 @@ static void fr_drop_pages(struct fr_drop *drop, struct address_space *mapping)
 
 	folio_batch_init(&batch);
 	while (filemap_get_folios(mapping, &next, drop->hold.last, &batch)) {
-		nr = folio_batch_count(&batch);
-		for (i = 0; i < nr; i++)
-			index[i] = batch.folios[i]->index;
+		nr = 0;
+		for (i = 0; i < folio_batch_count(&batch); i++) {
+			struct folio *folio = batch.folios[i];
+
+			if (!fr_drop_busy(drop, folio, &left) ||
+			    (launder && folio_test_dirty(folio)))
+				index[nr++] = folio->index;
+		}
 		folio_batch_release(&batch);
 		for (i = 0; i < nr; i++) {
+			/* Not invalidate_mapping_pages(): others may use it */
 			invalidate_inode_pages2_range(mapping, index[i],
 						      index[i]);
 			WRITE_ONCE(drop->progress, drop->progress + 1);
 		}
 		cond_resched();
 	}
+	return left;
 }
 
-/* The part of fr_drop() that may wait for pages the server holds. */
+/* True: there is more to do. */
+static bool fr_drop_some(struct fr_drop *drop, struct address_space *mapping)
+{
+	struct fr_left left;
+
+	left = fr_drop_look(drop, mapping, false);
+	if (left.first > left.last)
+		return false;
+	fr_hold_shrink(drop->fi, &drop->hold, left.first, left.last);
+	if (!left.locked)
+		complete_all(&drop->done);	/* the rest takes the server */
+	if (left.dirty && !left.locked)
+		fr_drop_look(drop, mapping, true);
+	return true;
+}
+
+/* Only now may fr_drop_end() go on; then no reference of ours is left. */
+static void fr_drop_finish(struct fr_drop *drop)
+{
+	struct fr_inode *fi = drop->fi;
+	bool last;
+
+	complete_all(&drop->done);
+	spin_lock(&fi->holds_lock);
+	list_del(&drop->hold.entry);
+	wake_up_all(&fi->holds_wait);
+	/* Somebody else may put the last one at once: the lock is in RCU's care */
+	last = !refcount_dec_not_one(&fi->count);
+	spin_unlock(&fi->holds_lock);
+	if (last)
+		fr_inode_put(fi);
+	fr_drop_put(drop);
+	fr_pending_done();
+}
+
 static void fr_drop_work(struct work_struct *work)
 {
-	struct fr_drop *drop = container_of(work, struct fr_drop, work);
-	struct fr_inode *fi = drop->fi;
-	struct inode *inode;
+	struct fr_drop *drop = container_of(work, struct fr_drop, work.work);
+	struct inode *inode = fr_drop_igrab(drop->fi);
+	bool more = false;
 
-	inode = fr_drop_igrab(fi);
 	if (inode) {
 		WRITE_ONCE(drop->hold.task, current);
-		fr_drop_pages(drop, inode->i_mapping);
+		more = fr_drop_some(drop, inode->i_mapping);
+		WRITE_ONCE(drop->hold.task, NULL);
 	}
-	fr_hold_end(fi, &drop->hold);
-	complete_all(&drop->done);
-	fr_drop_put(drop);
-	if (inode) {
-		struct super_block *sb = inode->i_sb;
+	if (more) {
+		drop->delay = min(2 * drop->delay + 1, FR_DROP_DELAY_MAX);
+		queue_delayed_work(fr_wq, &drop->work, drop->delay);
+	} else {
+		fr_drop_finish(drop);
+	}
+	if (inode)
+		fr_drop_iput(inode);
+}
 
-		iput(inode);
-		deactivate_super(sb);
-	}
-	fr_inode_put(fi);
+static bool fr_drop_none(struct fr_inode *fi)
+{
+	bool none;
+
+	spin_lock(&fi->holds_lock);
+	none = list_empty(&fi->holds);
+	spin_unlock(&fi->holds_lock);
+	return none;
+}
+
+/* The inode is gone, and so are all that might write: wait for what is left. */
+void fr_drop_end(struct fr_inode *fi)
+{
+	struct fr_hold *hold;
+
+	spin_lock(&fi->holds_lock);
+	list_for_each_entry(hold, &fi->holds, entry)
+		mod_delayed_work(fr_wq, &container_of(hold, struct fr_drop,
+						      hold)->work, 0);
+	spin_unlock(&fi->holds_lock);
+	wait_event(fi->holds_wait, fr_drop_none(fi));
 }
 
 /* A dirty page is dropped by this task. Why? FR_HOLD_WRITE: not by fr_drop(). */
@@ -137,12 +254,7 @@ static void fr_drop_wait(struct fr_drop *drop)
 	} while (progress != READ_ONCE(drop->progress));
 }
 
-/*
- * After [@start, @last] was bound, unbound or written. A page may be locked by
- * somebody who waits for the server; the caller may be the server, or must not
- * wait for it: so another task does what has to wait, and the caller has some
- * patience with it, which is ages unless the server is needed.
- */
+/* After [@start, @last] was bound, unbound or written. */
 void fr_drop(struct fr_inode *fi, u64 start, u64 last, enum fr_hold_why why)
 {
 	struct address_space *mapping = fi->inode->i_mapping;
@@ -158,13 +270,14 @@ void fr_drop(struct fr_inode *fi, u64 start, u64 last, enum fr_hold_why why)
 
 	drop = kzalloc(sizeof(*drop), GFP_KERNEL | __GFP_NOFAIL);
 	drop->fi = fi;
-	INIT_WORK(&drop->work, fr_drop_work);
+	INIT_DELAYED_WORK(&drop->work, fr_drop_work);
 	init_completion(&drop->done);
 	refcount_set(&drop->count, 2);
 	/* The work may outlast the inode's place in the table */
 	refcount_inc(&fi->count);
+	atomic_inc(&fr_pending);
 	fr_hold_add(fi, &drop->hold, first, end, why);
-	queue_work(fr_wq, &drop->work);
+	queue_delayed_work(fr_wq, &drop->work, 0);
 	fr_drop_wait(drop);
 	fr_drop_put(drop);
 }

@@ -239,14 +239,15 @@ void fr_fuse_grow(struct inode *inode, loff_t size)
 }
 
 /*
- * Older kernels write pages back from copies, and a page counts as written as
- * soon as there is one. FUSE itself looks into this tree before it reads.
+ * Kernels before 6.16 write pages back from copies, and a page counts as
+ * written as soon as there is one.
  */
 bool fr_fuse_writes_copies(void)
 {
 	return fr_layout.inode_writepages >= 0;
 }
 
+/* FUSE itself looks into this tree before it reads. */
 bool fr_fuse_in_writeback(struct inode *inode)
 {
 	return fr_fuse_writes_copies() &&

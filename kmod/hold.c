@@ -13,8 +13,10 @@
  * they are waited for, and the pages that they left behind are dropped.
  */
 
+#include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/sched.h>
 #include <linux/wait.h>
 
 #include "compat.h"
@@ -32,11 +34,37 @@ void fr_hold_add(struct fr_inode *fi, struct fr_hold *hold, pgoff_t first,
 	spin_unlock(&fi->holds_lock);
 }
 
+void fr_hold_shrink(struct fr_inode *fi, struct fr_hold *hold, pgoff_t first,
+		    pgoff_t last)
+{
+	spin_lock(&fi->holds_lock);
+	hold->first = max(first, hold->first);
+	hold->last = min(last, hold->last);
+	spin_unlock(&fi->holds_lock);
+	wake_up_all(&fi->holds_wait);
+}
+
+/* Is a store into one of these pages waiting, and its turn next? */
+static bool fr_hold_wanted(struct fr_inode *fi, pgoff_t first, pgoff_t last)
+{
+	pgoff_t page = READ_ONCE(fi->refused);
+
+	return unlikely(READ_ONCE(fi->refused_until)) &&
+	       time_before(jiffies, READ_ONCE(fi->refused_until)) &&
+	       page >= first && page <= last;
+}
+
 void fr_hold_begin(struct fr_inode *fi, struct fr_hold *hold, u64 start,
 		   u64 last)
 {
-	fr_hold_add(fi, hold, start >> PAGE_SHIFT, last >> PAGE_SHIFT,
-		    FR_HOLD_WRITE);
+	pgoff_t first = start >> PAGE_SHIFT, end = last >> PAGE_SHIFT;
+
+	/* Writers whose holds overlap could keep a page for ever */
+	if (fr_hold_wanted(fi, first, end))
+		wait_event_timeout(fi->holds_wait,
+				   !fr_hold_wanted(fi, first, end),
+				   FR_HOLD_PATIENCE);
+	fr_hold_add(fi, hold, first, end, FR_HOLD_WRITE);
 }
 
 void fr_hold_end(struct fr_inode *fi, struct fr_hold *hold)
@@ -48,28 +76,39 @@ void fr_hold_end(struct fr_inode *fi, struct fr_hold *hold)
 }
 
 /*
- * Has a page become dirty that was allowed to before the hold began? It was
- * locked then, and stays so until it is dirty. What is not up to date is not
- * mapped, and may be locked by somebody who waits for the server.
+ * May @folio have become dirty that was allowed to before the hold began? It
+ * was locked then, and stays so until it is dirty. Whoever locks it for longer
+ * may wait for the server, and asks fr_hold_refuse() afterwards.
  */
+static bool fr_folio_dirty(struct folio *folio, unsigned long until)
+{
+	bool dirty;
+
+	/* What is not up to date is not mapped */
+	if (!folio_test_uptodate(folio))
+		return false;
+	while (!folio_trylock(folio)) {
+		if (time_after(jiffies, until))
+			return false;
+		schedule_timeout_uninterruptible(1);
+	}
+	dirty = folio_test_dirty(folio);
+	folio_unlock(folio);
+	return dirty;
+}
+
 static bool fr_hold_dirty(struct address_space *mapping, pgoff_t first,
 			  pgoff_t last)
 {
+	unsigned long until = jiffies + FR_HOLD_PATIENCE;
 	struct folio_batch batch;
 	bool dirty = false;
 	unsigned int i;
 
 	folio_batch_init(&batch);
 	while (filemap_get_folios(mapping, &first, last, &batch)) {
-		for (i = 0; i < folio_batch_count(&batch); i++) {
-			struct folio *folio = batch.folios[i];
-
-			if (!folio_test_uptodate(folio))
-				continue;
-			folio_lock(folio);
-			dirty |= folio_test_dirty(folio);
-			folio_unlock(folio);
-		}
+		for (i = 0; i < folio_batch_count(&batch); i++)
+			dirty |= fr_folio_dirty(batch.folios[i], until);
 		folio_batch_release(&batch);
 		cond_resched();
 	}
@@ -91,47 +130,83 @@ int fr_hold_flush(struct fr_inode *fi, u64 start, u64 last)
 	return err;
 }
 
-/* After a write of [@start, @last] that held nothing. */
-void fr_hold_none(struct fr_inode *fi, u64 start, u64 last)
+/* True: writers know that somebody stores, and no page is old because of one. */
+static bool fr_hold_ready(struct fr_inode *fi)
 {
-	if (likely(!READ_ONCE(fi->stores))) {
-		fr_drop(fi, start, last, FR_DROP_WRITTEN);
-		return;
-	}
-	/* Pages are dropped by whoever stores first, and then right */
-	mutex_lock(&fi->store_lock);
-	mutex_unlock(&fi->store_lock);
-}
+	lockdep_assert_held(&fi->store_lock);
 
-/* In a fault. True: it was the first store, and the page is gone. */
-bool fr_hold_first_store(struct fr_inode *fi)
-{
-	/* Pairs with the release below: pages from before are gone */
-	if (likely(smp_load_acquire(&fi->stores) == FR_STORES))
-		return false;
-	mutex_lock(&fi->store_lock);
-	if (fi->stores != FR_STORES) {
+	if (!fi->stores) {
 		/* Whoever does not see this is waited for */
 		WRITE_ONCE(fi->stores, FR_STORES_SOON);
-		synchronize_srcu_expedited(&fi->conn->srcu);
+		fi->store_gp = start_poll_synchronize_srcu(&fi->conn->srcu);
+	}
+	if (fi->stores == FR_STORES_SOON) {
+		if (!poll_state_synchronize_srcu(&fi->conn->srcu, fi->store_gp))
+			return false;
 		fr_drop(fi, 0, FR_LAST_MAX, FR_DROP_WRITTEN);
-		/* Pairs with the acquire above */
+		/* Pairs with the acquire in fr_hold_first_store() */
 		smp_store_release(&fi->stores, FR_STORES);
 	}
-	mutex_unlock(&fi->store_lock);
 	return true;
 }
 
-bool fr_held(struct fr_inode *fi, pgoff_t page)
+/*
+ * In a fault, which holds locks that a writer may wait for. True: it was the
+ * first store; it is to come again, and finds another page.
+ */
+bool fr_hold_first_store(struct fr_inode *fi)
+{
+	bool ready;
+
+	if (likely(smp_load_acquire(&fi->stores) == FR_STORES))
+		return false;
+	mutex_lock(&fi->store_lock);
+	ready = fr_hold_ready(fi);
+	mutex_unlock(&fi->store_lock);
+	if (!ready)
+		schedule_timeout_killable(1);
+	return true;
+}
+
+static bool fr_held(struct fr_inode *fi, pgoff_t page)
 {
 	struct fr_hold *hold;
-	bool held = false;
+
+	lockdep_assert_held(&fi->holds_lock);
+	list_for_each_entry(hold, &fi->holds, entry)
+		if (page >= hold->first && page <= hold->last)
+			return true;
+	return false;
+}
+
+/* May @page, which is locked, not be stored into now? */
+bool fr_hold_refuse(struct fr_inode *fi, pgoff_t page)
+{
+	bool held, was = false;
 
 	spin_lock(&fi->holds_lock);
-	list_for_each_entry(hold, &fi->holds, entry)
-		held |= page >= hold->first && page <= hold->last;
+	held = fr_held(fi, page);
+	if (held) {
+		fi->refused = page;
+		fi->refused_until = (jiffies + 2 * FR_HOLD_PATIENCE) | 1;
+	} else if (fi->refused_until && fi->refused == page) {
+		fi->refused_until = 0;
+		was = true;
+	}
 	spin_unlock(&fi->holds_lock);
+	if (was)
+		wake_up_all(&fi->holds_wait);
 	return held;
+}
+
+static bool fr_hold_over(struct fr_inode *fi, pgoff_t page)
+{
+	bool held;
+
+	spin_lock(&fi->holds_lock);
+	held = fr_held(fi, page);
+	spin_unlock(&fi->holds_lock);
+	return !held;
 }
 
 /*
@@ -140,6 +215,6 @@ bool fr_held(struct fr_inode *fi, pgoff_t page)
  */
 void fr_hold_wait(struct fr_inode *fi, pgoff_t page)
 {
-	wait_event_killable_timeout(fi->holds_wait, !fr_held(fi, page),
+	wait_event_killable_timeout(fi->holds_wait, fr_hold_over(fi, page),
 				    FR_HOLD_PATIENCE);
 }

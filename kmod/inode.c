@@ -52,6 +52,7 @@ void fr_inode_put(struct fr_inode *fi)
 /* What ends an inode in a task that may sleep. */
 static void fr_inode_end(struct fr_inode *fi)
 {
+	fr_drop_end(fi);
 	fr_inode_put(fi);
 	fr_pending_done();
 }

@@ -78,29 +78,36 @@ static bool fr_io_find_gap(struct fr_io *io, const struct fr_node *root,
 	return false;
 }
 
-/*
- * Is a byte after @last bound, and inside the file's size? Then a gap that the
- * server has no bytes for, not having seen what comes behind it, is a hole.
- */
-static bool fr_io_goes_on(const struct fr_io *io, u64 last)
+bool fr_io_has(struct fr_inode *fi, u64 start, u64 last, unsigned int access,
+	       bool bound)
 {
 	const struct fr_node *root;
 	struct fr_piece piece;
 	struct fr_cut cut;
-	bool bound = false;
+	bool has = false;
 	int idx;
 	u64 eof;
 
-	idx = srcu_read_lock(&io->fi->conn->srcu);
-	root = fr_load_root(io->fi->map.root);
-	eof = fr_read_eof(io->fi, root);
-	if (last + 1 < eof) {
-		fr_cut_begin(&cut, root, last + 1, eof - last - 1, io->access);
-		while (!bound && fr_cut_next(&cut, &piece))
-			bound = piece.region;
+	idx = srcu_read_lock(&fi->conn->srcu);
+	root = fr_load_root(fi->map.root);
+	eof = fr_read_eof(fi, root);
+	if (start < eof) {
+		last = min(last, eof - 1);
+		fr_cut_begin(&cut, root, start, last - start + 1, access);
+		while (!has && fr_cut_next(&cut, &piece))
+			has = !piece.region == !bound;
 	}
-	srcu_read_unlock(&io->fi->conn->srcu, idx);
-	return bound;
+	srcu_read_unlock(&fi->conn->srcu, idx);
+	return has;
+}
+
+/*
+ * Is a byte after @last bound? Then a gap that the server has no bytes for, not
+ * having seen what comes behind it, is a hole.
+ */
+static bool fr_io_goes_on(const struct fr_io *io, u64 last)
+{
+	return fr_io_has(io->fi, last + 1, FR_LAST_MAX, io->access, true);
 }
 
 /* Have the server do a gap. What it does not do limits the whole I/O. */

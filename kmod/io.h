@@ -66,6 +66,13 @@ struct fr_io {
 /* Bytes done, from @pos on, or an error when there are none. */
 ssize_t fr_io_run(struct fr_io *io);
 
+/*
+ * Is any byte of [@start, @last] inside the file bound for @access; or, when not
+ * @bound, is any not?
+ */
+bool fr_io_has(struct fr_inode *fi, u64 start, u64 last, unsigned int access,
+	       bool bound);
+
 /* One piece inside @region: how far it got, and why no further (@err). */
 size_t fr_read_region(const struct fr_region *region, struct kiocb *iocb,
 		      loff_t pos, struct iov_iter *to, size_t len, int *err);

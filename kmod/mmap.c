@@ -140,17 +140,20 @@ static vm_fault_t fr_page_mkwrite(struct vm_fault *vmf)
 	u64 start = (u64)vmf->pgoff << PAGE_SHIFT;
 	vm_fault_t ret;
 
-	if (!fi || !fr_load_root(fi->map.root))
+	if (!fi)
 		return fr_orig_vm_ops->page_mkwrite(vmf);
-	if (!fr_mmap_edges_aligned(fi, start, start + PAGE_SIZE - 1))
-		return VM_FAULT_SIGBUS;
-	if (fr_hold_first_store(fi))
-		return VM_FAULT_NOPAGE;
+	if (fr_load_root(fi->map.root)) {
+		if (!fr_mmap_edges_aligned(fi, start, start + PAGE_SIZE - 1))
+			return VM_FAULT_SIGBUS;
+		if (fr_hold_first_store(fi))
+			goto again;
+	}
 	ret = fr_orig_vm_ops->page_mkwrite(vmf);
-	if (ret != VM_FAULT_LOCKED || !fr_held(fi, vmf->pgoff))
+	if (ret != VM_FAULT_LOCKED || !fr_hold_refuse(fi, vmf->pgoff))
 		return ret;
 	folio_unlock(page_folio(vmf->page));
 	fr_hold_wait(fi, vmf->pgoff);
+again:
 	/* The kernel, too, stores in the name of a task, and would go on */
 	return fatal_signal_pending(current) ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
 }

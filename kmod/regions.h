@@ -113,9 +113,12 @@ enum fr_stores {
  * @sent_back:	FUSE has written pages back, which its server may not have yet
  * @stores:	pages of FUSE's cache may be stored into; see hold.c
  * @store_lock:	until the first store may be
+ * @store_gp:	when all writers know
  * @holds:	pages not to be stored into now, struct fr_hold
- * @holds_lock:	protects that
+ * @holds_lock:	protects that, and @refused
  * @holds_wait:	who waits for one to end
+ * @refused:	the page of a store that has to wait
+ * @refused_until: jiffies up to which its turn is next
  * @twork:	ends it in the evicting task, before that returns to user space
  * @free_work:	the same where the evicting task never does
  */
@@ -138,9 +141,12 @@ struct fr_inode {
 	bool sent_back;
 	enum fr_stores stores;
 	struct mutex store_lock;
+	unsigned long store_gp;
 	struct list_head holds;
 	spinlock_t holds_lock;
 	wait_queue_head_t holds_wait;
+	pgoff_t refused;
+	unsigned long refused_until;
 	struct callback_head twork;
 	struct work_struct free_work;
 	struct rcu_head rcu;
@@ -307,6 +313,7 @@ struct fr_hold {
 /* drop.c */
 void fr_drop(struct fr_inode *fi, u64 start, u64 last, enum fr_hold_why why);
 enum fr_hold_why fr_drop_why(struct fr_inode *fi);
+void fr_drop_end(struct fr_inode *fi);
 
 /* hold.c */
 void fr_hold_add(struct fr_inode *fi, struct fr_hold *hold, pgoff_t first,
@@ -315,9 +322,10 @@ void fr_hold_begin(struct fr_inode *fi, struct fr_hold *hold, u64 start,
 		   u64 last);
 int fr_hold_flush(struct fr_inode *fi, u64 start, u64 last);
 void fr_hold_end(struct fr_inode *fi, struct fr_hold *hold);
-void fr_hold_none(struct fr_inode *fi, u64 start, u64 last);
+void fr_hold_shrink(struct fr_inode *fi, struct fr_hold *hold, pgoff_t first,
+		    pgoff_t last);
 bool fr_hold_first_store(struct fr_inode *fi);
-bool fr_held(struct fr_inode *fi, pgoff_t page);
+bool fr_hold_refuse(struct fr_inode *fi, pgoff_t page);
 void fr_hold_wait(struct fr_inode *fi, pgoff_t page);
 
 #endif /* FR_REGIONS_H */

@@ -23,7 +23,7 @@ void fr_write_done(struct fr_inode *fi, loff_t pos, size_t len)
 {
 	fr_inode_set_written(fi);
 	if (unlikely(fi->inode->i_mapping->nrpages))
-		fr_hold_none(fi, pos, pos + len - 1);
+		fr_drop(fi, pos, pos + len - 1, FR_DROP_WRITTEN);
 }
 
 size_t fr_write_region(const struct fr_region *region, struct kiocb *iocb,
@@ -94,6 +94,10 @@ static int fr_write_prepare(struct kiocb *iocb, bool locked)
 	return err ?: file_update_time(file);
 }
 
+/*
+ * The first @len bytes of @from, piece by piece. @bound: past the end of file,
+ * under the inode lock, and not if that takes the server.
+ */
 static ssize_t fr_write_cut(struct fr_inode *fi, struct kiocb *iocb,
 			    struct iov_iter *from, size_t len, bool bound)
 {
@@ -114,6 +118,9 @@ static ssize_t fr_write_cut(struct fr_inode *fi, struct kiocb *iocb,
 		fr_inode_set_written(fi);
 		iov_iter_advance(from, ret);
 		iocb->ki_pos += ret;
+		/* First, for a page that is filled now ends where the file does */
+		if (bound)
+			fr_fuse_grow(fi->inode, iocb->ki_pos);
 	}
 	/* Bytes may be written that do not count, behind one that failed */
 	fr_drop(fi, start, last, FR_DROP_WRITTEN);
@@ -127,12 +134,13 @@ static ssize_t fr_write_past_gap(struct fr_inode *fi, struct kiocb *iocb,
 				 struct iov_iter *from, u64 eof)
 {
 	bool append = iocb->ki_flags & IOCB_APPEND;
+	u64 start = append ? eof : iocb->ki_pos;
 	struct fr_hold hold;
 	ssize_t ret;
 
-	/* FUSE finds out where an append goes, maybe somewhere else by then */
-	fr_hold_begin(fi, &hold, append ? 0 : iocb->ki_pos, FR_LAST_MAX);
-	ret = fr_hold_flush(fi, append ? eof : iocb->ki_pos, FR_LAST_MAX);
+	/* FUSE finds out where an append goes, maybe further behind by then */
+	fr_hold_begin(fi, &hold, start, FR_LAST_MAX);
+	ret = fr_hold_flush(fi, start, FR_LAST_MAX);
 	if (!ret)
 		ret = fr_write_gap(iocb, iocb->ki_pos, from);
 	if (ret > 0) {
@@ -271,8 +279,6 @@ static ssize_t fr_write_past(struct fr_inode *fi, struct kiocb *iocb,
 		ret = fr_write_prepare(iocb, true) ?: ret;
 	if (ret > 0)
 		ret = fr_write_cut(fi, iocb, from, ret, true);
-	if (ret > 0)
-		fr_fuse_grow(inode, iocb->ki_pos);
 	if (append)
 		iocb->ki_flags |= IOCB_APPEND;
 out:

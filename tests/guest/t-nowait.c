@@ -268,6 +268,31 @@ TEST(g4_bind_in_write_of_dirty_pages)
 	bind_in_write((struct srv_opts){ .writeback = true }, bind_all, 0);
 }
 
+/* Copying up what was stored: the pages that wait for the server's answer are not waited for. */
+TEST(g4_bind_in_write_of_stored_pages)
+{
+	struct tfile *f = file((struct srv_opts){ 0 }, true);
+	unsigned char *p;
+	uint64_t begun;
+	int fd;
+
+	start(f);
+	fd = srv_open(f, O_RDWR);
+	CHECK_ZERO(region_bind(f, 0, PAGE, side->c, 0, 0));
+	p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(p != MAP_FAILED);
+	f->hook[OP_WRITE] = bind_what_is_asked_for;
+	begun = now_ms();
+	for (uint64_t page = 1; page <= 8; page++) {
+		p[page * PAGE] ^= 1;
+		CHECK_OK(msync(p, SIZE, MS_SYNC));
+	}
+	CHECK(now_ms() - begun < 8 * 300);
+	CHECK_EQ(side->sent, 8);
+	CHECK_EQ(side->result, 0);
+	f->hook[OP_WRITE] = NULL;
+}
+
 TEST(g4_unbind_in_write_of_dirty_pages)
 {
 	bind_in_write((struct srv_opts){ .writeback = true }, unbind_all, 0);
