@@ -135,13 +135,29 @@ static void fr_bind_retire(struct fr_inode *fi, struct fr_txn *txn,
 	kfree(retired);
 }
 
+/* What [@first, @last] bytes mean changed; @first past @last: of none. */
+static void fr_bind_range(const struct fr_txn *txn, const struct fr_op *ops,
+			  u32 count, u64 *first, u64 *last)
+{
+	u32 i;
+
+	*first = U64_MAX;
+	*last = 0;
+	for (i = 0; i < count; i++) {
+		if (ops[i].kind == FR_OP_UNBIND && !txn->removed)
+			continue;	/* nothing was bound there */
+		*first = min(*first, ops[i].start);
+		*last = max(*last, ops[i].last);
+	}
+}
+
 static int fr_bind_inode(struct fr_inode *fi, const struct fr_op *ops, u32 count)
 {
-	u64 first = U64_MAX, last = 0;
 	struct fr_retired *retired;
+	struct fr_hold hold;
 	struct fr_txn txn;
+	u64 first, last;
 	int err;
-	u32 i;
 
 	retired = kmalloc(sizeof(*retired), GFP_KERNEL_ACCOUNT);
 	if (!retired)
@@ -161,17 +177,14 @@ static int fr_bind_inode(struct fr_inode *fi, const struct fr_op *ops, u32 count
 	 * believe it 128 times over before it lets a thread wait.
 	 */
 	WRITE_ONCE(fi->fops.poll, NULL);
+	fr_bind_range(&txn, ops, count, &first, &last);
+	/* What is dirty is not the new regions', from the beginning */
+	fr_hold_begin(fi, &hold, first, last, FR_DROP_BOUND);
 	fr_txn_commit(&txn);
 	fr_bind_retire(fi, &txn, retired);
-
-	for (i = 0; i < count; i++) {
-		if (ops[i].kind == FR_OP_UNBIND && !txn.removed)
-			continue;	/* of nothing */
-		first = min(first, ops[i].start);
-		last = max(last, ops[i].last);
-	}
 	if (first <= last)
 		fr_drop(fi, first, last, FR_DROP_BOUND);
+	fr_hold_end(fi, &hold);
 out:
 	mutex_unlock(&fi->map_lock);
 	return err;

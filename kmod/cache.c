@@ -73,9 +73,11 @@ static bool fr_cache_writable(struct fr_inode *fi, u64 start, u64 last)
 	return !fr_io_has(fi, start, last, FR_WRITE, false);
 }
 
+/* Can a dirty folio be written back without the server, to where it belongs? */
 static bool fr_folio_bound(struct fr_inode *fi, struct folio *folio)
 {
-	return fr_cache_writable(fi, folio_pos(folio),
+	return !fr_held_bound(fi, folio->index) &&
+	       fr_cache_writable(fi, folio_pos(folio),
 				 folio_pos(folio) + folio_size(folio) - 1);
 }
 

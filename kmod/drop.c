@@ -19,9 +19,11 @@
 #include "regions.h"
 
 /*
- * How long nothing may happen. A binder may be who all are waiting for; a writer
- * has brought the pages to where they belong before, so that none takes the
- * server but those that FUSE is reading since before the file had regions.
+ * How long nothing may happen. A binder is patient, so that a server with
+ * several threads gets what was stored before the range was bound; but it may be
+ * who all are waiting for. A writer has brought the pages to where they belong
+ * before, so that none takes the server but those that FUSE is reading since
+ * before the file had regions.
  */
 #define FR_DROP_PATIENCE_BOUND		(HZ / 2)
 #define FR_DROP_PATIENCE_WRITTEN	(2 * HZ)
@@ -140,7 +142,9 @@ static struct fr_left fr_drop_look(struct fr_drop *drop,
 			/* Not invalidate_mapping_pages(): others may use it */
 			invalidate_inode_pages2_range(mapping, index[i],
 						      index[i]);
-			WRITE_ONCE(drop->progress, drop->progress + 1);
+			/* Patience is not for the server to use up */
+			if (!launder)
+				WRITE_ONCE(drop->progress, drop->progress + 1);
 		}
 		cond_resched();
 	}
@@ -156,10 +160,10 @@ static bool fr_drop_some(struct fr_drop *drop, struct address_space *mapping)
 	if (left.first > left.last)
 		return false;
 	fr_hold_shrink(drop->fi, &drop->hold, left.first, left.last);
-	if (!left.locked)
-		complete_all(&drop->done);	/* the rest takes the server */
-	if (left.dirty && !left.locked)
+	if (left.dirty)
 		fr_drop_look(drop, mapping, true);
+	else if (!left.locked)
+		complete_all(&drop->done);	/* the rest is the server's now */
 	return true;
 }
 
@@ -276,7 +280,7 @@ void fr_drop(struct fr_inode *fi, u64 start, u64 last, enum fr_hold_why why)
 	/* The work may outlast the inode's place in the table */
 	refcount_inc(&fi->count);
 	atomic_inc(&fr_pending);
-	fr_hold_add(fi, &drop->hold, first, end, why);
+	fr_hold_begin(fi, &drop->hold, start, last, why);
 	queue_delayed_work(fr_wq, &drop->work, 0);
 	fr_drop_wait(drop);
 	fr_drop_put(drop);

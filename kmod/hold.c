@@ -24,16 +24,6 @@
 
 #define FR_HOLD_PATIENCE	(HZ / 20)
 
-/* From now on none of these pages becomes writable. */
-void fr_hold_add(struct fr_inode *fi, struct fr_hold *hold, pgoff_t first,
-		 pgoff_t last, enum fr_hold_why why)
-{
-	*hold = (struct fr_hold){ .first = first, .last = last, .why = why };
-	spin_lock(&fi->holds_lock);
-	list_add(&hold->entry, &fi->holds);
-	spin_unlock(&fi->holds_lock);
-}
-
 void fr_hold_shrink(struct fr_inode *fi, struct fr_hold *hold, pgoff_t first,
 		    pgoff_t last)
 {
@@ -54,17 +44,21 @@ static bool fr_hold_wanted(struct fr_inode *fi, pgoff_t first, pgoff_t last)
 	       page >= first && page <= last;
 }
 
+/* From now on no page with a byte of [@start, @last] becomes writable. */
 void fr_hold_begin(struct fr_inode *fi, struct fr_hold *hold, u64 start,
-		   u64 last)
+		   u64 last, enum fr_hold_why why)
 {
 	pgoff_t first = start >> PAGE_SHIFT, end = last >> PAGE_SHIFT;
 
 	/* Writers whose holds overlap could keep a page for ever */
-	if (fr_hold_wanted(fi, first, end))
+	if (why == FR_HOLD_WRITE && fr_hold_wanted(fi, first, end))
 		wait_event_timeout(fi->holds_wait,
 				   !fr_hold_wanted(fi, first, end),
 				   FR_HOLD_PATIENCE);
-	fr_hold_add(fi, hold, first, end, FR_HOLD_WRITE);
+	*hold = (struct fr_hold){ .first = first, .last = end, .why = why };
+	spin_lock(&fi->holds_lock);
+	list_add(&hold->entry, &fi->holds);
+	spin_unlock(&fi->holds_lock);
 }
 
 void fr_hold_end(struct fr_inode *fi, struct fr_hold *hold)
@@ -168,15 +162,28 @@ bool fr_hold_first_store(struct fr_inode *fi)
 	return true;
 }
 
-static bool fr_held(struct fr_inode *fi, pgoff_t page)
+/* By a hold because of @least, or of what comes after that in the enum. */
+static bool fr_held(struct fr_inode *fi, pgoff_t page, enum fr_hold_why least)
 {
 	struct fr_hold *hold;
 
 	lockdep_assert_held(&fi->holds_lock);
 	list_for_each_entry(hold, &fi->holds, entry)
-		if (page >= hold->first && page <= hold->last)
+		if (hold->why >= least && page >= hold->first &&
+		    page <= hold->last)
 			return true;
 	return false;
+}
+
+/* Is @page, if it is dirty, from before a message that came? */
+bool fr_held_bound(struct fr_inode *fi, pgoff_t page)
+{
+	bool held;
+
+	spin_lock(&fi->holds_lock);
+	held = fr_held(fi, page, FR_DROP_BOUND);
+	spin_unlock(&fi->holds_lock);
+	return held;
 }
 
 /* May @page, which is locked, not be stored into now? */
@@ -185,7 +192,7 @@ bool fr_hold_refuse(struct fr_inode *fi, pgoff_t page)
 	bool held, was = false;
 
 	spin_lock(&fi->holds_lock);
-	held = fr_held(fi, page);
+	held = fr_held(fi, page, FR_HOLD_WRITE);
 	if (held) {
 		fi->refused = page;
 		fi->refused_until = (jiffies + 2 * FR_HOLD_PATIENCE) | 1;
@@ -204,7 +211,7 @@ static bool fr_hold_over(struct fr_inode *fi, pgoff_t page)
 	bool held;
 
 	spin_lock(&fi->holds_lock);
-	held = fr_held(fi, page);
+	held = fr_held(fi, page, FR_HOLD_WRITE);
 	spin_unlock(&fi->holds_lock);
 	return !held;
 }

@@ -316,10 +316,9 @@ enum fr_hold_why fr_drop_why(struct fr_inode *fi);
 void fr_drop_end(struct fr_inode *fi);
 
 /* hold.c */
-void fr_hold_add(struct fr_inode *fi, struct fr_hold *hold, pgoff_t first,
-		 pgoff_t last, enum fr_hold_why why);
 void fr_hold_begin(struct fr_inode *fi, struct fr_hold *hold, u64 start,
-		   u64 last);
+		   u64 last, enum fr_hold_why why);
+bool fr_held_bound(struct fr_inode *fi, pgoff_t page);
 int fr_hold_flush(struct fr_inode *fi, u64 start, u64 last);
 void fr_hold_end(struct fr_inode *fi, struct fr_hold *hold);
 void fr_hold_shrink(struct fr_inode *fi, struct fr_hold *hold, pgoff_t first,
