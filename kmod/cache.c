@@ -14,6 +14,7 @@
 #include <linux/uio.h>
 #include <linux/writeback.h>
 
+#include "compat.h"
 #include "fuse.h"
 #include "io.h"
 
@@ -76,19 +77,27 @@ static bool fr_cache_writable(struct fr_inode *fi, u64 start, u64 last)
 /* Can a dirty folio be written back without the server, to where it belongs? */
 static bool fr_folio_bound(struct fr_inode *fi, struct folio *folio)
 {
-	return !fr_held_bound(fi, folio->index) &&
-	       fr_cache_writable(fi, folio_pos(folio),
-				 folio_pos(folio) + folio_size(folio) - 1);
+	u64 start = folio_pos(folio), last = start + folio_size(folio) - 1;
+
+	return !fr_held_bound(fi, start, last) &&
+	       fr_cache_writable(fi, start, last);
+}
+
+/* Is something on its way to the server that the cache does not show? */
+bool fr_cache_sending(struct fr_inode *fi)
+{
+	return READ_ONCE(fi->sent_back) && fr_fuse_in_writeback(fi->inode);
 }
 
 /*
  * Is the server about to put bytes of [@start, @last] into a backing, for all
- * we know? Of what it may not write we need not wait for.
+ * we know? What we write ourselves we need not wait for, unless it was bound
+ * just now.
  */
 static bool fr_cache_behind(struct fr_inode *fi, u64 start, u64 last)
 {
-	return READ_ONCE(fi->sent_back) && fr_fuse_in_writeback(fi->inode) &&
-	       !fr_cache_writable(fi, start, last);
+	return fr_cache_sending(fi) && (fr_held_bound(fi, start, last) ||
+					!fr_cache_writable(fi, start, last));
 }
 
 static bool fr_folio_behind(struct fr_inode *fi, struct folio *folio)
@@ -259,29 +268,108 @@ static int fr_writepages_bound(struct fr_inode *fi,
 	return err;
 }
 
+/* How many folios, from the @i'th on, lie side by side and take the server? */
+static unsigned int fr_folios_run(struct fr_inode *fi,
+				  const struct folio_batch *batch,
+				  unsigned int i)
+{
+	unsigned int n = 0;
+
+	for (; i < folio_batch_count(batch); i++, n++) {
+		struct folio *folio = batch->folios[i];
+
+		if (n && folio->index !=
+			 folio_next_index(batch->folios[i - 1]))
+			break;
+		if (fr_folio_bound(fi, folio))
+			break;
+	}
+	return n;
+}
+
+/*
+ * Have FUSE write back some folios side by side that take the server, and no
+ * other. They are held, so that none of them is stored into after it was bound,
+ * and goes to the server then.
+ */
+static int fr_writepages_run(struct fr_inode *fi, struct address_space *mapping,
+			     struct writeback_control *wbc,
+			     const struct folio_batch *batch, unsigned int i,
+			     unsigned int n)
+{
+	struct folio *last = batch->folios[i + n - 1];
+	u64 start = folio_pos(batch->folios[i]);
+	struct fr_hold hold;
+	int err = 0;
+
+	fr_hold_begin(fi, &hold, start, folio_pos(last) + folio_size(last) - 1,
+		      FR_HOLD_BACK);
+	n = fr_folios_run(fi, batch, i);
+	if (n) {
+		last = batch->folios[i + n - 1];
+		wbc->range_start = start;
+		wbc->range_end = folio_pos(last) + folio_size(last) - 1;
+		err = fr_orig_aops->writepages(mapping, wbc);
+	}
+	fr_hold_end(fi, &hold);
+	return err;
+}
+
+static int fr_writepages_rest(struct fr_inode *fi,
+			      struct address_space *mapping,
+			      struct writeback_control *wbc)
+{
+	struct writeback_control all = *wbc;
+	struct folio_batch batch;
+	pgoff_t next = 0, last = FR_LAST_MAX >> PAGE_SHIFT;
+	unsigned int i, n;
+	int err = 0;
+
+	if (!all.range_cyclic) {
+		next = all.range_start >> PAGE_SHIFT;
+		last = all.range_end >> PAGE_SHIFT;
+	}
+	wbc->range_cyclic = 0;
+	folio_batch_init(&batch);
+	while (!err && filemap_get_folios_tag(mapping, &next, last,
+					      PAGECACHE_TAG_DIRTY, &batch)) {
+		for (i = 0; !err && i < folio_batch_count(&batch); i += n ?: 1) {
+			n = fr_folios_run(fi, &batch, i);
+			if (n)
+				err = fr_writepages_run(fi, mapping, wbc,
+							&batch, i, n);
+		}
+		folio_batch_release(&batch);
+		cond_resched();
+	}
+	wbc->range_start = all.range_start;
+	wbc->range_end = all.range_end;
+	wbc->range_cyclic = all.range_cyclic;
+	return err;
+}
+
 /* Also called by the flusher, without any file: see fr_pending in main.c. */
 static int fr_writepages(struct address_space *mapping,
 			 struct writeback_control *wbc)
 {
-	pgoff_t index = mapping->writeback_index;
 	long nr_to_write = wbc->nr_to_write;
 	struct fr_inode *fi;
-	bool more = true;
-	int err = 0;
+	bool more = false;
+	int err;
 
 	atomic_inc(&fr_pending);
 	fi = fr_inode_find(mapping->host);
 	if (fi && fr_load_root(fi->map.root)) {
-		more = false;
 		err = fr_writepages_bound(fi, mapping, wbc, &more);
-	}
-	if (more) {
-		/* FUSE is to see what the first pass saw */
-		wbc->nr_to_write = nr_to_write;
-		mapping->writeback_index = index;
+		if (more) {
+			wbc->nr_to_write = nr_to_write;
+			fr_cache_sent_back(fi);
+			err = fr_writepages_rest(fi, mapping, wbc) ?: err;
+		}
+	} else {
 		if (fi)
 			fr_cache_sent_back(fi);
-		err = fr_orig_aops->writepages(mapping, wbc) ?: err;
+		err = fr_orig_aops->writepages(mapping, wbc);
 	}
 	if (fi)
 		fr_inode_put(fi);

@@ -151,15 +151,26 @@ static struct fr_left fr_drop_look(struct fr_drop *drop,
 	return left;
 }
 
+/*
+ * Pages that are gone may be on their way to the server, who may put them where
+ * they are bound now: so the hold stays, for cache.c to see.
+ */
+static bool fr_drop_sending(struct fr_inode *fi, enum fr_hold_why why)
+{
+	return why == FR_DROP_BOUND && fr_cache_sending(fi);
+}
+
 /* True: there is more to do. */
 static bool fr_drop_some(struct fr_drop *drop, struct address_space *mapping)
 {
-	struct fr_left left;
+	struct fr_left left = fr_drop_look(drop, mapping, false);
+	bool none = left.first > left.last;
+	bool sending = fr_drop_sending(drop->fi, drop->hold.why);
 
-	left = fr_drop_look(drop, mapping, false);
-	if (left.first > left.last)
+	if (none && !sending)
 		return false;
-	fr_hold_shrink(drop->fi, &drop->hold, left.first, left.last);
+	if (!sending)
+		fr_hold_shrink(drop->fi, &drop->hold, left.first, left.last);
 	if (left.dirty)
 		fr_drop_look(drop, mapping, true);
 	else if (!left.locked)
@@ -265,11 +276,12 @@ void fr_drop(struct fr_inode *fi, u64 start, u64 last, enum fr_hold_why why)
 	pgoff_t first = start >> PAGE_SHIFT, end = last >> PAGE_SHIFT;
 	struct fr_drop *drop;
 
-	if (!mapping->nrpages)
+	if (!mapping->nrpages && !fr_drop_sending(fi, why))
 		return;
 	unmap_mapping_pages(mapping, first, end - first + 1, false);
 	invalidate_mapping_pages(mapping, first, end);
-	if (!filemap_range_has_page(mapping, start, last))
+	if (!filemap_range_has_page(mapping, start, last) &&
+	    !fr_drop_sending(fi, why))
 		return;
 
 	drop = kzalloc(sizeof(*drop), GFP_KERNEL | __GFP_NOFAIL);

@@ -152,6 +152,7 @@ bool fr_hold_first_store(struct fr_inode *fi)
 {
 	bool ready;
 
+	/* Pairs with the release in fr_hold_ready() */
 	if (likely(smp_load_acquire(&fi->stores) == FR_STORES))
 		return false;
 	mutex_lock(&fi->store_lock);
@@ -163,25 +164,27 @@ bool fr_hold_first_store(struct fr_inode *fi)
 }
 
 /* By a hold because of @least, or of what comes after that in the enum. */
-static bool fr_held(struct fr_inode *fi, pgoff_t page, enum fr_hold_why least)
+static bool fr_held(struct fr_inode *fi, pgoff_t first, pgoff_t last,
+		    enum fr_hold_why least)
 {
 	struct fr_hold *hold;
 
 	lockdep_assert_held(&fi->holds_lock);
 	list_for_each_entry(hold, &fi->holds, entry)
-		if (hold->why >= least && page >= hold->first &&
-		    page <= hold->last)
+		if (hold->why >= least && last >= hold->first &&
+		    first <= hold->last)
 			return true;
 	return false;
 }
 
-/* Is @page, if it is dirty, from before a message that came? */
-bool fr_held_bound(struct fr_inode *fi, pgoff_t page)
+/* Is any of these pages, if it is dirty, from before a message that came? */
+bool fr_held_bound(struct fr_inode *fi, u64 start, u64 last)
 {
 	bool held;
 
 	spin_lock(&fi->holds_lock);
-	held = fr_held(fi, page, FR_DROP_BOUND);
+	held = fr_held(fi, start >> PAGE_SHIFT, last >> PAGE_SHIFT,
+		       FR_DROP_BOUND);
 	spin_unlock(&fi->holds_lock);
 	return held;
 }
@@ -192,7 +195,7 @@ bool fr_hold_refuse(struct fr_inode *fi, pgoff_t page)
 	bool held, was = false;
 
 	spin_lock(&fi->holds_lock);
-	held = fr_held(fi, page, FR_HOLD_WRITE);
+	held = fr_held(fi, page, page, FR_HOLD_WRITE);
 	if (held) {
 		fi->refused = page;
 		fi->refused_until = (jiffies + 2 * FR_HOLD_PATIENCE) | 1;
@@ -211,7 +214,7 @@ static bool fr_hold_over(struct fr_inode *fi, pgoff_t page)
 	bool held;
 
 	spin_lock(&fi->holds_lock);
-	held = fr_held(fi, page, FR_HOLD_WRITE);
+	held = fr_held(fi, page, page, FR_HOLD_WRITE);
 	spin_unlock(&fi->holds_lock);
 	return !held;
 }

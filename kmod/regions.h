@@ -290,6 +290,7 @@ int fr_cache_flush(struct fr_inode *fi, u64 start, u64 last, bool nowait);
 /* Why pages of FUSE's cache are held, or dropped (cache.c: if dirty) */
 enum fr_hold_why {
 	FR_HOLD_WRITE,		/* a write is under way */
+	FR_HOLD_BACK,		/* pages are being given to FUSE */
 	FR_DROP_WRITTEN,	/* one was; if dirty, stored into since */
 	FR_DROP_BOUND,		/* a message came; if dirty, as before that */
 };
@@ -310,6 +311,8 @@ struct fr_hold {
 	struct task_struct *task;
 };
 
+bool fr_cache_sending(struct fr_inode *fi);
+
 /* drop.c */
 void fr_drop(struct fr_inode *fi, u64 start, u64 last, enum fr_hold_why why);
 enum fr_hold_why fr_drop_why(struct fr_inode *fi);
@@ -318,7 +321,7 @@ void fr_drop_end(struct fr_inode *fi);
 /* hold.c */
 void fr_hold_begin(struct fr_inode *fi, struct fr_hold *hold, u64 start,
 		   u64 last, enum fr_hold_why why);
-bool fr_held_bound(struct fr_inode *fi, pgoff_t page);
+bool fr_held_bound(struct fr_inode *fi, u64 start, u64 last);
 int fr_hold_flush(struct fr_inode *fi, u64 start, u64 last);
 void fr_hold_end(struct fr_inode *fi, struct fr_hold *hold);
 void fr_hold_shrink(struct fr_inode *fi, struct fr_hold *hold, pgoff_t first,

@@ -398,7 +398,8 @@ TEST(m1_store_beside_growing_writer)
 		CHECK_EQ(pread(w.fd, buf, 16, (off_t)off), 16);
 		for (int i = 0; i < 16; i++)
 			if (buf[i] != 0xcc && !(i == 15 && buf[i] == 0xdd))
-				FAIL("byte %#llx is %02x", (unsigned long long)(off + (uint64_t)i), buf[i]);
+				FAIL("byte %#llx is %02x", (unsigned long long)(off + (uint64_t)i),
+				     buf[i]);
 	}
 }
 

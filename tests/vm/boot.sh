@@ -121,7 +121,7 @@ qemu_arguments() {
 	elif [ "$accel" = kvm ]; then
 		QEMU+=(-accel kvm -smp "$GUEST_CPUS")
 	else
-		QEMU+=(-accel tcg,thread=multi -smp "$GUEST_CPUS")
+		QEMU+=(-accel "tcg,thread=${GUEST_THREADS:-multi}" -smp "$GUEST_CPUS")
 	fi
 
 	# oops=panic and panic=-1: the first oops ends the guest, and -no-reboot QEMU with it.
