@@ -215,25 +215,33 @@ static int fr_folio_write(struct fr_inode *fi, struct folio *folio, size_t len)
 	struct kiocb iocb = { .ki_pos = folio_pos(folio) };
 	struct iov_iter it;
 	struct bio_vec bv;
-	struct fr_io io = {
-		.fi = fi, .iocb = &iocb, .iter = &it, .pos = iocb.ki_pos,
-		.want = len, .access = FR_WRITE, .bound = true,
-	};
-	ssize_t ret;
+	ssize_t ret = 0;
 
 	bvec_set_folio(&bv, folio, len, 0);
 	iov_iter_bvec(&it, ITER_SOURCE, &bv, 1, len);
-	ret = fr_io_run(&io);
+	/* What a write stopped at, the next one says */
+	while (iov_iter_count(&it)) {
+		struct fr_io io = {
+			.fi = fi, .iocb = &iocb, .iter = &it,
+			.pos = iocb.ki_pos, .want = iov_iter_count(&it),
+			.access = FR_WRITE, .bound = true,
+		};
+
+		ret = fr_io_run(&io);
+		if (ret <= 0)
+			break;
+		iov_iter_advance(&it, ret);
+		iocb.ki_pos += ret;
+	}
 	fr_inode_set_written(fi);
-	if (ret == (ssize_t)len)
+	if (ret > 0)
 		return 0;
 	/* A byte of it was unbound just now, or this task is being killed */
-	if (ret == -ESTALE || io.err == -ESTALE ||
-	    fatal_signal_pending(current)) {
+	if (ret == -ESTALE || fatal_signal_pending(current)) {
 		mapping->a_ops->dirty_folio(mapping, folio);
 		return 0;
 	}
-	return ret < 0 ? ret : -EIO;
+	return ret ?: -EIO;
 }
 
 /* Write back what is bound, and leave the rest for FUSE's own writepages. */
@@ -270,7 +278,7 @@ static int fr_writepages_bound(struct fr_inode *fi,
 
 /* How many folios, from the @i'th on, lie side by side and take the server? */
 static unsigned int fr_folios_run(struct fr_inode *fi,
-				  const struct folio_batch *batch,
+				  struct folio_batch *batch,
 				  unsigned int i)
 {
 	unsigned int n = 0;
@@ -294,7 +302,7 @@ static unsigned int fr_folios_run(struct fr_inode *fi,
  */
 static int fr_writepages_run(struct fr_inode *fi, struct address_space *mapping,
 			     struct writeback_control *wbc,
-			     const struct folio_batch *batch, unsigned int i,
+			     struct folio_batch *batch, unsigned int i,
 			     unsigned int n)
 {
 	struct folio *last = batch->folios[i + n - 1];
