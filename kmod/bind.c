@@ -135,7 +135,7 @@ static void fr_bind_retire(struct fr_inode *fi, struct fr_txn *txn,
 	kfree(retired);
 }
 
-/* What [@first, @last] bytes mean changed; @first past @last: of none. */
+/* The bytes from @first to @last are other ones now; none, if @first is past @last. */
 static void fr_bind_range(const struct fr_txn *txn, const struct fr_op *ops,
 			  u32 count, u64 *first, u64 *last)
 {

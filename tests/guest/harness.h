@@ -37,4 +37,6 @@
 #define TIB (1024 * GIB)
 #define PAGE 4096ull
 
+#define RW (FUSE_REGION_READ | FUSE_REGION_WRITE)
+
 #endif

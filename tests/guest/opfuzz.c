@@ -6,8 +6,6 @@
 #include "handlers.h"
 #include "opfuzz.h"
 
-#define RW (FUSE_REGION_READ | FUSE_REGION_WRITE)
-
 void opfuzz_log(struct opfuzz *z, const char *fmt, ...)
 {
 	va_list ap;

@@ -8,7 +8,6 @@
 #include "harness.h"
 
 #define SIZE (32 * PAGE)
-#define RW (FUSE_REGION_READ | FUSE_REGION_WRITE)
 
 static struct backing *b;
 

@@ -7,7 +7,6 @@
 #include "harness.h"
 
 #define SIZE (128 * PAGE)
-#define RW (FUSE_REGION_READ | FUSE_REGION_WRITE)
 #define DEPTH 8
 #define SLOT (SIZE / DEPTH) /* each request has a part of the file to itself */
 

@@ -12,7 +12,6 @@
 #include "harness.h"
 
 #define SIZE (256 * PAGE)
-#define RW (FUSE_REGION_READ | FUSE_REGION_WRITE)
 #define LEN (64 * PAGE)
 
 static struct backing *b;

@@ -18,7 +18,6 @@
 #define PART (24 * PAGE - 777) /* so that workers share pages */
 #define SIZE (WORKERS * PART)
 #define SHIFT 1001
-#define RW (FUSE_REGION_READ | FUSE_REGION_WRITE)
 
 static struct backing *store;
 
