@@ -61,7 +61,7 @@ boot_guest() {
 # Seconds; none of them boots in a tenth of that.
 boot_time() {
 	local usual=100
-	[ "$GUEST_KERNEL" != debug ] || usual=400
+	! kernel_is_built "$GUEST_KERNEL" || usual=400
 	echo "${GUEST_BOOT_TIME:-$usual}"
 }
 
@@ -160,8 +160,8 @@ qemu_arguments() {
 	# oops=panic and panic=-1: the first oops ends the guest, and -no-reboot QEMU with it.
 	append="console=ttyS0,115200 quiet oops=panic panic=-1 log_buf_len=16M printk.devkmsg=on"
 	append+=" no_timer_check nokaslr net.ifnames=0 mitigations=off $GUEST_APPEND"
-	# ACPI's byte code takes a minute to say what PCI says at once, with KASAN watching it.
-	[ "$GUEST_KERNEL" != debug ] || append+=" pci=noacpi"
+	# ACPI's byte code takes a minute to say what PCI says at once, with a sanitizer watching it.
+	! kernel_is_built "$GUEST_KERNEL" || append+=" pci=noacpi"
 	QEMU+=(-append "$append" -chardev "file,id=console,path=$RUN_DIR/console.log"
 		-serial chardev:console)
 

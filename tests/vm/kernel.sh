@@ -7,7 +7,8 @@
 #   build/guest/NAME/kernel    the kernel, unpacked where possible
 #   build/guest/NAME/initrd
 #
-# NAME is `stable` (the suite's kernel), `latest` (its backports') or `debug` (debug-kernel.sh).
+# NAME is `stable` (the suite's kernel), `latest` (its backports'), or `debug` or `kcsan`
+# (built-kernel.sh).
 # Versions are asked of apt: package lists move.
 #
 # The packages are unpacked rather than installed.  Installing them would pull in systemd and
@@ -38,19 +39,20 @@ kernel_stamp() {
 ensure_kernel() {
 	ensure_root
 	[ "$(cat "$BUILD/guest/$1/.stamp" 2>/dev/null)" != "$(kernel_stamp)" ] || return 0
-	# Others needn't wait for the debug kernel, which takes its time.
-	case $1 in
-	debug) locked kernel-debug make_kernel "$1" ;;
-	*) locked kernel make_kernel "$1" ;;
-	esac
+	# Others needn't wait for a kernel that is built, which takes its time.
+	if kernel_is_built "$1"; then
+		locked "kernel-$1" make_kernel "$1"
+	else
+		locked kernel make_kernel "$1"
+	fi
 }
 
 make_kernel() {
 	local name=$1 dir=$BUILD/guest/$1 release
 	[ "$(cat "$dir/.stamp" 2>/dev/null)" != "$(kernel_stamp)" ] || return 0
 	mkdir -p "$dir"
-	if [ "$name" = debug ]; then
-		make_debug_kernel "$dir"
+	if kernel_is_built "$name"; then
+		make_built_kernel "$name" "$dir"
 	elif ! kernel_is_unpacked "$dir"; then
 		say "fetching the $name kernel and its headers (once, about half a minute)…"
 		logged "kernel-$name" unpack_kernel "$(kernel_suite "$name")" "$dir"

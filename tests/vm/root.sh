@@ -20,7 +20,7 @@ ROOT_PACKAGES=(
 	busybox-static ca-certificates
 	# to install into, as on a real machine
 	dkms
-	# to build a debug kernel
+	# to build the debug and kcsan kernels
 	bison flex rsync
 )
 

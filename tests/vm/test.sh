@@ -2,18 +2,17 @@
 # shellcheck shell=bash
 #
 # `./run test`: unit tests on this machine, with sanitizers; guest tests on each kernel; one CTest
-# run over all of it, whose summary is the last thing printed.  `./run test --debug-kernel`: guest tests
-# alone, on the debug kernel.
+# run over all of it, whose summary is the last thing printed.  `./run test --debug-kernel` and
+# `--kcsan-kernel`: guest tests alone, on those kernels.
 
 HOST_PACKAGES=(gcc libc6-dev clang libclang-rt-dev cmake ninja-build pkg-config libfuse3-dev
 	libarchive-dev check shellcheck)
 
 cmd_test() {
-	if [ "${1:-}" = --debug-kernel ]; then
-		shift
-		test_debug_kernel "$@"
-		return
-	fi
+	case ${1:-} in
+	--debug-kernel) test_built_kernel debug "${@:2}" ;;
+	--kcsan-kernel) test_built_kernel kcsan "${@:2}" ;;
+	esac
 	need_packages "${HOST_PACKAGES[@]}" qemu-system-x86 util-linux xz-utils zstd
 	prepare_tests
 	# Both guests at a time: the wait for one leaves processors for the other.
@@ -21,13 +20,14 @@ cmd_test() {
 		exec ctest --test-dir "$BUILD/host" --output-on-failure -j2 "$@"
 }
 
-# test_debug_kernel [PATTERN…]: the guest tests on a kernel that looks for mistakes.  It is some ten
-# times slower, hence no part of the usual run.
-test_debug_kernel() {
-	local results=$BUILD/results/debug
+# test_built_kernel NAME [PATTERN…]: the guest tests on a kernel that looks for mistakes.  It is some
+# ten times slower, hence no part of the usual run.
+test_built_kernel() {
+	local name=$1 results=$BUILD/results/$1
+	shift
 	rm -rf "$results"
 	mkdir -p "$results"
-	exec "$REPO/run" guest --kernel debug --share "$results" --timeout "${GUEST_TESTS_TIMEOUT:-7200}" \
+	exec "$REPO/run" guest --kernel "$name" --share "$results" --timeout "${GUEST_TESTS_TIMEOUT:-7200}" \
 		-- env TEST_TIMEOUT=600 "$REPO/tests/guest/run-all" "$results" "$@"
 }
 
