@@ -96,6 +96,17 @@ static void fr_drop_iput(struct inode *inode)
 }
 
 /*
+ * Is a locked page worth waiting for? Not, for who binds, one that is yet to be
+ * filled: it can't have been stored into, and whoever finds it filled sees the
+ * hold, and does not take it (fr_hold_old()). FUSE may have it locked, since
+ * before the file had regions, until the server answers, who may be who binds.
+ */
+static bool fr_drop_awaits(const struct fr_drop *drop, struct folio *folio)
+{
+	return drop->hold.why != FR_DROP_BOUND || folio_test_uptodate(folio);
+}
+
+/*
  * What keeps @folio from being dropped at once? Whether it has come true in the
  * meantime does not matter: it is looked at again.
  */
@@ -105,7 +116,7 @@ static bool fr_drop_busy(const struct fr_drop *drop, struct folio *folio,
 	bool written = drop->hold.why == FR_DROP_WRITTEN;
 
 	if (folio_test_locked(folio))
-		left->locked = true;
+		left->locked |= fr_drop_awaits(drop, folio);
 	else if (folio_test_writeback(folio))
 		left->locked |= written;
 	else if (folio_test_dirty(folio) && !written)
@@ -191,6 +202,8 @@ static void fr_drop_finish(struct fr_drop *drop)
 	/* Somebody else may put the last one at once: the lock is in RCU's care */
 	last = !refcount_dec_not_one(&fi->count);
 	spin_unlock(&fi->holds_lock);
+	/* fr_drop_hurry() may have queued it again while it was running */
+	cancel_delayed_work(&drop->work);
 	if (last)
 		fr_inode_put(fi);
 	fr_drop_put(drop);
@@ -228,16 +241,22 @@ static bool fr_drop_none(struct fr_inode *fi)
 	return none;
 }
 
-/* The inode is gone, and so are all that might write: wait for what is left. */
-void fr_drop_end(struct fr_inode *fi)
+/* Look at what is left now rather than later. */
+void fr_drop_hurry(struct fr_inode *fi)
 {
 	struct fr_hold *hold;
 
 	spin_lock(&fi->holds_lock);
 	list_for_each_entry(hold, &fi->holds, entry)
-		mod_delayed_work(fr_wq, &container_of(hold, struct fr_drop,
-						      hold)->work, 0);
+		if (hold->work)
+			mod_delayed_work(fr_wq, hold->work, 0);
 	spin_unlock(&fi->holds_lock);
+}
+
+/* The inode is gone, and so are all that might write: wait for what is left. */
+void fr_drop_end(struct fr_inode *fi)
+{
+	fr_drop_hurry(fi);
 	wait_event(fi->holds_wait, fr_drop_none(fi));
 }
 
@@ -294,6 +313,8 @@ void fr_drop(struct fr_inode *fi, u64 start, u64 last, enum fr_hold_why why)
 	atomic_inc(&fr_pending);
 	fr_hold_begin(fi, &drop->hold, start, last, why);
 	queue_delayed_work(fr_wq, &drop->work, 0);
+	/* Not before: whoever finds it may look at what is queued */
+	WRITE_ONCE(drop->hold.work, &drop->work);
 	fr_drop_wait(drop);
 	fr_drop_put(drop);
 }

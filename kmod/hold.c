@@ -23,6 +23,7 @@
 #include "regions.h"
 
 #define FR_HOLD_PATIENCE	(HZ / 20)
+#define FR_HOLD_PATIENCE_OLD	(HZ / 2)
 
 void fr_hold_shrink(struct fr_inode *fi, struct fr_hold *hold, pgoff_t first,
 		    pgoff_t last)
@@ -177,16 +178,23 @@ static bool fr_held(struct fr_inode *fi, pgoff_t first, pgoff_t last,
 	return false;
 }
 
-/* Is any of these pages, if it is dirty, from before a message that came? */
-bool fr_held_bound(struct fr_inode *fi, u64 start, u64 last)
+/* The same, by whoever does not have the lock. */
+static bool fr_held_by(struct fr_inode *fi, pgoff_t first, pgoff_t last,
+		       enum fr_hold_why least)
 {
 	bool held;
 
 	spin_lock(&fi->holds_lock);
-	held = fr_held(fi, start >> PAGE_SHIFT, last >> PAGE_SHIFT,
-		       FR_DROP_BOUND);
+	held = fr_held(fi, first, last, least);
 	spin_unlock(&fi->holds_lock);
 	return held;
+}
+
+/* Is any of these pages, if it is dirty, from before a message that came? */
+bool fr_held_bound(struct fr_inode *fi, u64 start, u64 last)
+{
+	return fr_held_by(fi, start >> PAGE_SHIFT, last >> PAGE_SHIFT,
+			  FR_DROP_BOUND);
 }
 
 /* May @page, which is locked, not be stored into now? */
@@ -209,22 +217,42 @@ bool fr_hold_refuse(struct fr_inode *fi, pgoff_t page)
 	return held;
 }
 
-static bool fr_hold_over(struct fr_inode *fi, pgoff_t page)
-{
-	bool held;
-
-	spin_lock(&fi->holds_lock);
-	held = fr_held(fi, page, page, FR_HOLD_WRITE);
-	spin_unlock(&fi->holds_lock);
-	return !held;
-}
-
 /*
  * Wait until @page is not held any more, but not for long: the mmap lock is
  * held, and the writer may need it.
  */
 void fr_hold_wait(struct fr_inode *fi, pgoff_t page)
 {
-	wait_event_killable_timeout(fi->holds_wait, fr_hold_over(fi, page),
+	wait_event_killable_timeout(fi->holds_wait,
+				    !fr_held_by(fi, page, page, FR_HOLD_WRITE),
 				    FR_HOLD_PATIENCE);
+}
+
+/* May any of these pages, though it is clean, be from before a message? */
+bool fr_hold_old(struct fr_inode *fi, pgoff_t first, pgoff_t last)
+{
+	return unlikely(!list_empty_careful(&fi->holds)) &&
+	       fr_held_by(fi, first, last, FR_DROP_BOUND);
+}
+
+/*
+ * Wait until those have been dropped; none is locked by the caller. False: not
+ * yet, for the server has some of them, and may wait for the caller.
+ */
+bool fr_hold_wait_old(struct fr_inode *fi, pgoff_t first, pgoff_t last)
+{
+	fr_drop_hurry(fi);
+	return wait_event_killable_timeout(fi->holds_wait,
+					   !fr_held_by(fi, first, last,
+						       FR_DROP_BOUND),
+					   FR_HOLD_PATIENCE_OLD) > 0;
+}
+
+/* Before FUSE itself reads through its cache, where there are no regions now. */
+void fr_hold_pass_old(struct fr_inode *fi, u64 pos, size_t len)
+{
+	pgoff_t first = pos >> PAGE_SHIFT, last = (pos + len) >> PAGE_SHIFT;
+
+	if (fi && fr_hold_old(fi, first, last))
+		fr_hold_wait_old(fi, first, last);
 }

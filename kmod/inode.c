@@ -221,7 +221,7 @@ void fr_inode_detach_all(struct fr_conn *conn)
 
 	list_for_each_entry_safe(fi, next, &gone, entry) {
 		list_del(&fi->entry);
-			fr_inode_put(fi);
+		fr_inode_put(fi);
 		cond_resched();
 	}
 }

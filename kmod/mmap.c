@@ -158,11 +158,46 @@ again:
 	return fatal_signal_pending(current) ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
 }
 
+/*
+ * A page that was being filled when a message came, which did not wait for it,
+ * is not mapped: it is dropped, and the fault comes again.
+ */
+static vm_fault_t fr_fault(struct vm_fault *vmf)
+{
+	struct fr_inode *fi = fr_file_inode(vmf->vma->vm_file);
+	vm_fault_t ret = fr_orig_vm_ops->fault(vmf);
+
+	if (likely(!fi || !(ret & VM_FAULT_LOCKED) ||
+		   !fr_hold_old(fi, vmf->pgoff, vmf->pgoff)))
+		return ret;
+	folio_unlock(page_folio(vmf->page));
+	put_page(vmf->page);
+	vmf->page = NULL;
+	if (fr_hold_wait_old(fi, vmf->pgoff, vmf->pgoff) || fatal_signal_pending(current))
+		return VM_FAULT_NOPAGE;
+	return fr_orig_vm_ops->fault(vmf);
+}
+
+/* Pages around a fault are mapped as they are, without asking: not old ones. */
+static vm_fault_t fr_map_pages(struct vm_fault *vmf, pgoff_t first,
+			       pgoff_t last)
+{
+	struct fr_inode *fi = fr_file_inode(vmf->vma->vm_file);
+
+	if (fi && fr_hold_old(fi, first, last))
+		return 0;
+	return fr_orig_vm_ops->map_pages(vmf, first, last);
+}
+
 static void fr_mmap_ops(struct vm_area_struct *vma)
 {
 	spin_lock(&fr_vm_ops_lock);
-	if (!fr_orig_vm_ops && vma->vm_ops->page_mkwrite) {
+	/* Not those that FUSE has for private mappings of FOPEN_DIRECT_IO files */
+	if (!fr_orig_vm_ops && vma->vm_ops->page_mkwrite &&
+	    vma->vm_ops->page_mkwrite != filemap_page_mkwrite) {
 		fr_vm_ops = *vma->vm_ops;
+		fr_vm_ops.fault = fr_fault;
+		fr_vm_ops.map_pages = fr_map_pages;
 		fr_vm_ops.page_mkwrite = fr_page_mkwrite;
 		fr_orig_vm_ops = vma->vm_ops;
 	}
@@ -198,7 +233,7 @@ int fr_mmap(struct file *file, struct vm_area_struct *vma)
 	}
 	err = fr_orig_fops->mmap(file, vma);
 	/* Regions may come while it is mapped */
-	if (!err && fi && fr_vma_may_write_back(vma) && vma->vm_file == file &&
+	if (!err && fi && vma->vm_file == file && vma->vm_ops &&
 	    !IS_DAX(file_inode(file)))
 		fr_mmap_ops(vma);
 	return err;

@@ -117,11 +117,16 @@ static ssize_t fr_read_cut(struct fr_inode *fi, struct kiocb *iocb,
 	return ret;
 }
 
-/* FUSE itself knows no NOWAIT: have the caller come back. */
-static noinline ssize_t fr_read_orig(struct kiocb *iocb, struct iov_iter *to)
+/*
+ * FUSE itself knows no NOWAIT: have the caller come back. What its cache has may
+ * be from when there were regions.
+ */
+static noinline ssize_t fr_read_orig(struct fr_inode *fi, struct kiocb *iocb,
+				     struct iov_iter *to)
 {
 	if (iocb->ki_flags & IOCB_NOWAIT)
 		return -EAGAIN;
+	fr_hold_pass_old(fi, iocb->ki_pos, iov_iter_count(to));
 	return fr_orig_fops->read_iter(iocb, to);
 }
 
@@ -131,7 +136,7 @@ static noinline ssize_t fr_read_rest(struct fr_inode *fi, struct kiocb *iocb,
 {
 	/* A direct one has a buffer of ours, which FUSE might use for longer */
 	if (!fr_load_root(fi->map.root) && !(iocb->ki_flags & IOCB_DIRECT))
-		return fr_read_orig(iocb, to);
+		return fr_read_orig(fi, iocb, to);
 	return fr_read_cut(fi, iocb, to);
 }
 
@@ -198,7 +203,7 @@ static noinline ssize_t fr_read_special(struct kiocb *iocb, struct iov_iter *to)
 	int err;
 
 	if (!fi || !fr_load_root(fi->map.root))
-		return fr_read_orig(iocb, to);
+		return fr_read_orig(fi, iocb, to);
 	if (!iov_iter_count(to))
 		return 0;
 	if (fr_cache_busy(fi, file)) {

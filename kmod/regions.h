@@ -302,6 +302,7 @@ enum fr_hold_why {
  * @last:	of the pages
  * @why:	why
  * @task:	who drops them, if they are to be dropped
+ * @work:	what does, or NULL
  */
 struct fr_hold {
 	struct list_head entry;
@@ -309,6 +310,7 @@ struct fr_hold {
 	pgoff_t last;
 	enum fr_hold_why why;
 	struct task_struct *task;
+	struct delayed_work *work;
 };
 
 bool fr_cache_sending(struct fr_inode *fi);
@@ -316,6 +318,7 @@ bool fr_cache_sending(struct fr_inode *fi);
 /* drop.c */
 void fr_drop(struct fr_inode *fi, u64 start, u64 last, enum fr_hold_why why);
 enum fr_hold_why fr_drop_why(struct fr_inode *fi);
+void fr_drop_hurry(struct fr_inode *fi);
 void fr_drop_end(struct fr_inode *fi);
 
 /* hold.c */
@@ -329,5 +332,8 @@ void fr_hold_shrink(struct fr_inode *fi, struct fr_hold *hold, pgoff_t first,
 bool fr_hold_first_store(struct fr_inode *fi);
 bool fr_hold_refuse(struct fr_inode *fi, pgoff_t page);
 void fr_hold_wait(struct fr_inode *fi, pgoff_t page);
+bool fr_hold_old(struct fr_inode *fi, pgoff_t first, pgoff_t last);
+bool fr_hold_wait_old(struct fr_inode *fi, pgoff_t first, pgoff_t last);
+void fr_hold_pass_old(struct fr_inode *fi, u64 pos, size_t len);
 
 #endif /* FR_REGIONS_H */

@@ -65,8 +65,10 @@ ssize_t fr_splice_read(struct file *in, loff_t *ppos,
 	ssize_t ret;
 	int err;
 
-	if (!fi || !fr_load_root(fi->map.root))
+	if (!fi || !fr_load_root(fi->map.root)) {
+		fr_hold_pass_old(fi, *ppos, len);
 		return fr_orig_fops->splice_read(in, ppos, pipe, len, flags);
+	}
 	if (fr_cache_busy(fi, in)) {
 		err = fr_cache_flush(fi, *ppos, (u64)*ppos + len - 1, false);
 		if (err)

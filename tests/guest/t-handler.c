@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The first bind of a file comes from inside a handler, as in servers that
+ * fetch or copy what is asked for and bind it then. FUSE has pages locked until
+ * that handler is done: binding does not wait for them, and nobody sees what
+ * was in them.
+ */
+#define _GNU_SOURCE
+#include <sys/mman.h>
+
+#include "harness.h"
+
+#define SIZE (32 * PAGE)
+#define FILES 16
+
+/* In shared memory: what the handler binds to, and the milliseconds that this took */
+static struct bind_here {
+	struct backing *b;
+	uint64_t took;
+} *here;
+
+static int bind_here(struct srv *s, struct tfile *f, uint64_t off, size_t size)
+{
+	uint64_t start = now_ms();
+
+	(void)s;
+	(void)size;
+	CHECK_ZERO(region_bind(f, off / PAGE * PAGE, 4 * PAGE, here->b, off / PAGE * PAGE,
+			       RW | FUSE_REGION_REPLACE));
+	here->took = now_ms() - start;
+	return 0;
+}
+
+static struct srv *files(bool threads)
+{
+	struct srv *s = srv_new(&(struct srv_opts){ .threads = threads });
+	char name[8];
+
+	here = shared_alloc(sizeof(*here));
+	for (int i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		srv_store_file(s, name, SIZE);
+	}
+	srv_start(s);
+	here->b = backing_new(SIZE);
+	srv_register(s, here->b);
+	return s;
+}
+
+/* Half a second is what a binder waits for pages that it has to wait for. */
+static void expect_quick(void (*touch)(struct tfile *f, int fd), enum srv_op op)
+{
+	struct srv *s = files(false);
+	uint64_t best = UINT64_MAX;
+
+	for (int i = 0; i < FILES; i++) {
+		struct tfile *f = &s->files[i];
+		int fd = srv_open(f, O_RDWR);
+
+		f->keep_cache = true;
+		f->hook[op] = bind_here;
+		here->took = UINT64_MAX;
+		touch(f, fd);
+		f->hook[op] = NULL;
+		CHECK(here->took != UINT64_MAX);
+		if (here->took < best)
+			best = here->took;
+		expect_file(f, fd, SIZE);
+		close(fd);
+	}
+	note("the quickest of %d binds took %llu ms", FILES, (unsigned long long)best);
+	CHECK(best < 100);
+}
+
+static void read_some(struct tfile *f, int fd)
+{
+	unsigned char byte;
+
+	(void)f;
+	CHECK_EQ(pread(fd, &byte, 1, 5 * PAGE + 7), 1);
+}
+
+/*
+ * Not whole pages: FUSE has those locked. The same bytes as the backing has there, for what is
+ * written first is the server's.
+ */
+static void write_some(struct tfile *f, int fd)
+{
+	unsigned char buf[3 * PAGE - 100];
+
+	(void)f;
+	backing_bytes(here->b, buf, 5 * PAGE + 50, sizeof(buf));
+	CHECK_EQ(pwrite(fd, buf, sizeof(buf), 5 * PAGE + 50), sizeof(buf));
+}
+
+static void write_what_is_cached(struct tfile *f, int fd)
+{
+	unsigned char buf[8 * PAGE];
+	srv_hook hook = f->hook[OP_WRITE];
+
+	f->hook[OP_WRITE] = NULL;
+	CHECK_EQ(pread(fd, buf, sizeof(buf), 4 * PAGE), sizeof(buf));
+	f->hook[OP_WRITE] = hook;
+	write_some(f, fd);
+}
+
+static void touch_some(struct tfile *f, int fd)
+{
+	volatile unsigned char *p = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, fd, 0);
+
+	(void)f;
+	CHECK(p != MAP_FAILED);
+	CHECK(p[5 * PAGE]);
+	CHECK_OK(munmap((void *)p, SIZE));
+}
+
+TEST(g6_first_bind_in_read_is_quick)
+{
+	expect_quick(read_some, OP_READ);
+}
+
+TEST(g6_first_bind_in_write_is_quick)
+{
+	expect_quick(write_some, OP_WRITE);
+}
+
+TEST(g6_first_bind_in_write_to_cached_is_quick)
+{
+	expect_quick(write_what_is_cached, OP_WRITE);
+}
+
+TEST(g6_first_bind_in_fault_is_quick)
+{
+	expect_quick(touch_some, OP_READ);
+}
+
+struct toucher {
+	struct tfile *f;
+	volatile unsigned char *p;
+	unsigned char got;
+};
+
+static void *toucher(void *arg)
+{
+	struct toucher *t = arg;
+
+	t->got = t->p[9 * PAGE + 1];
+	return NULL;
+}
+
+/* FUSE reads a page for a mapping; meanwhile it is bound; then the server answers, too late. */
+static void old_page(bool private)
+{
+	struct srv *s = files(true);
+
+	for (int i = 0; i < FILES; i++) {
+		struct toucher t = { .f = &s->files[i] };
+		int fd = srv_open(t.f, O_RDONLY);
+		uint64_t start;
+		pthread_t tid;
+
+		t.p = mmap(NULL, SIZE, PROT_READ, private ? MAP_PRIVATE : MAP_SHARED, fd, 0);
+		CHECK(t.p != MAP_FAILED);
+		t.f->hang = 1 << OP_READ;
+		CHECK_ZERO(pthread_create(&tid, NULL, toucher, &t));
+		CHECK_SOON(t.f->hanging);
+		start = now_ms();
+		CHECK_ZERO(region_bind(t.f, 2 * PAGE, 20 * PAGE, here->b, 2 * PAGE + 5, 0));
+		note("a bind took %llu ms", (unsigned long long)(now_ms() - start));
+		t.f->hang = 0;
+		CHECK_ZERO(pthread_join(tid, NULL));
+		CHECK_EQ(t.got, pattern_byte(here->b->seed, 9 * PAGE + 6));
+		for (uint64_t page = 2; page < 22; page++)
+			CHECK_EQ(t.p[page * PAGE], pattern_byte(here->b->seed, page * PAGE + 5));
+		CHECK_OK(munmap((void *)t.p, SIZE));
+		close(fd);
+	}
+}
+
+TEST(m3_old_page_is_not_mapped)
+{
+	old_page(false);
+}
+
+TEST(m3_old_page_is_not_mapped_privately)
+{
+	old_page(true);
+}
