@@ -296,6 +296,18 @@ static unsigned int fr_folios_run(struct fr_inode *fi,
 }
 
 /*
+ * FUSE gave up for want of memory. It leaves clean what it has not sent, and
+ * says so to nobody but its caller: the bytes would be lost.
+ */
+static void fr_folio_redirty(struct address_space *mapping, struct folio *folio)
+{
+	folio_lock(folio);
+	if (folio->mapping == mapping && !folio_test_dirty(folio))
+		mapping->a_ops->dirty_folio(mapping, folio);
+	folio_unlock(folio);
+}
+
+/*
  * Have FUSE write back some folios side by side that take the server, and no
  * other. They are held, so that none of them is stored into after it was bound,
  * and goes to the server then.
@@ -318,6 +330,8 @@ static int fr_writepages_run(struct fr_inode *fi, struct address_space *mapping,
 		wbc->range_start = start;
 		wbc->range_end = folio_pos(last) + folio_size(last) - 1;
 		err = fr_orig_aops->writepages(mapping, wbc);
+		for (; err == -ENOMEM && n; i++, n--)
+			fr_folio_redirty(mapping, batch->folios[i]);
 	}
 	fr_hold_end(fi, &hold);
 	return err;
@@ -425,6 +439,9 @@ static int fr_launder_folio(struct folio *folio)
 		if (fi)
 			fr_cache_sent_back(fi);
 		err = fr_orig_aops->launder_folio(folio);
+		if (err == -ENOMEM)	/* as in fr_folio_redirty() */
+			folio->mapping->a_ops->dirty_folio(folio->mapping,
+							   folio);
 	}
 	if (fi)
 		fr_inode_put(fi);

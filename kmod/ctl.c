@@ -25,10 +25,14 @@ static ssize_t fr_ctl_write_iter(struct kiocb *iocb, struct iov_iter *from)
 	struct iov_iter peek = *from;
 	struct fuse_out_header head;
 
-	if (copy_from_iter(&head, sizeof(head), &peek) == sizeof(head) &&
-	    !head.unique && head.error == FUSE_NOTIFY_PASSTHROUGH)
+	if (iov_iter_count(from) < sizeof(head))
+		goto other;
+	if (!copy_from_iter_full(&head, sizeof(head), &peek))
+		return -EFAULT;
+	if (!head.unique && head.error == FUSE_NOTIFY_PASSTHROUGH)
 		return fr_bind_message(fr_ctl_conn(iocb->ki_filp), head.len,
 				       from);
+other:
 	return fuse_dev_operations.write_iter(iocb, from);
 }
 

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fault.h"
+
+/* Rounds after which a call is taken for one that never ends */
+#define MOST 5000
+
+static int nth_fd = -1;
+
+/* Of debugfs: where what may fail is told from what may not */
+static const char *const injectors[] = { "failslab", "fail_page_alloc", "fail_usercopy" };
+
+static bool injector_set(const char *injector, const char *name, unsigned long value)
+{
+	char path[128];
+	FILE *file;
+	bool ok;
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/%s/%s", injector, name);
+	file = fopen(path, "w");
+	if (!file)
+		return false;
+	ok = fprintf(file, "%lu\n", value) > 0;
+	return !fclose(file) && ok;
+}
+
+/* The module's code: from its first function to past its last one */
+static void module_text(unsigned long *start, unsigned long *end)
+{
+	FILE *file = fopen("/proc/kallsyms", "r");
+	unsigned long at;
+	char line[512], kind;
+
+	CHECK(file);
+	*start = ~0ul;
+	*end = 0;
+	while (fgets(line, sizeof(line), file)) {
+		if (!strstr(line, "[fuse_regions]") || sscanf(line, "%lx %c", &at, &kind) != 2)
+			continue;
+		if (kind != 't' && kind != 'T')
+			continue;
+		if (at < *start)
+			*start = at;
+		if (at > *end)
+			*end = at;
+	}
+	fclose(file);
+	CHECK(*end > *start);
+	*end = (*end | 4095) + 1;
+}
+
+static void forget_filters(void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; i < ARRAY_SIZE(injectors); i++)
+		injector_set(injectors[i], "stacktrace-depth", 0);
+}
+
+void fault_begin(void)
+{
+	unsigned long start, end;
+
+	nth_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	if (nth_fd < 0)
+		SKIP("this kernel can't inject faults: ./run test --debug-kernel");
+	module_text(&start, &end);
+	test_at_end(forget_filters, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(injectors); i++) {
+		const char *name = injectors[i];
+
+		if (!injector_set(name, "require-start", start))
+			SKIP("this kernel has no %s with a stack filter", name);
+		CHECK(injector_set(name, "require-end", end));
+		CHECK(injector_set(name, "stacktrace-depth", 32));
+		CHECK(injector_set(name, "verbose", 0));
+	}
+	/* Those that may wait fail as well. */
+	CHECK(injector_set("failslab", "ignore-gfp-wait", 0));
+	CHECK(injector_set("fail_page_alloc", "ignore-gfp-wait", 0));
+	CHECK(injector_set("fail_page_alloc", "ignore-gfp-highmem", 0));
+	CHECK(injector_set("fail_page_alloc", "min-order", 0));
+}
+
+void fault_arm(unsigned int nth)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%u", nth);
+
+	CHECK_EQ(pwrite(nth_fd, text, (size_t)len, 0), len);
+}
+
+bool fault_disarm(void)
+{
+	char text[16] = "";
+
+	CHECK(pread(nth_fd, text, sizeof(text) - 1, 0) > 0);
+	fault_arm(0);
+	return atoi(text) == 0;
+}
+
+bool fault_excuses(long long res)
+{
+	return res == -ENOMEM || res == -EFAULT;
+}
+
+void fault_each(long long (*go)(void *arg), void (*check)(void *arg, long long res), void *arg)
+{
+	unsigned int n, errors = 0;
+	long long res;
+	bool hit;
+
+	for (n = 1; n < MOST; n++) {
+		fault_arm(n);
+		res = go(arg);
+		hit = fault_disarm();
+		if (res < 0 && !(hit && fault_excuses(res)))
+			FAIL("round %u: %lld, with%s a fault", n, res, hit ? "" : "out");
+		errors += res < 0;
+		check(arg, res);
+		if (!hit)
+			break;
+	}
+	note("%u faults, %u of them errors", n - 1, errors);
+	CHECK(n > 1 && n < MOST);
+}
