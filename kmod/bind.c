@@ -167,8 +167,9 @@ static int fr_bind_inode(struct fr_inode *fi, const struct fr_op *ops, u32 count
 	err = fr_bind_apply(fi->conn, &txn, ops, count);
 	if (err) {
 		fr_txn_abort(&txn);
+		mutex_unlock(&fi->map_lock);
 		kfree(retired);
-		goto out;
+		return err;
 	}
 	fr_cache_take_over(fi);
 	fr_attr_take_over(fi);
@@ -182,12 +183,12 @@ static int fr_bind_inode(struct fr_inode *fi, const struct fr_op *ops, u32 count
 	fr_hold_begin(fi, &hold, first, last, FR_DROP_BOUND);
 	fr_txn_commit(&txn);
 	fr_bind_retire(fi, &txn, retired);
+	mutex_unlock(&fi->map_lock);
+	/* What is dirty goes to the server, who may bind where it puts that */
 	if (first <= last)
 		fr_drop(fi, first, last, FR_DROP_BOUND);
 	fr_hold_end(fi, &hold);
-out:
-	mutex_unlock(&fi->map_lock);
-	return err;
+	return 0;
 }
 
 /*
