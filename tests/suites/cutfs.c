@@ -18,6 +18,18 @@ struct cutfs cutfs = { .root = { .fd = -1, .lock = PTHREAD_RWLOCK_INITIALIZER } 
 static pthread_t churner;
 static _Atomic bool churning;
 
+/*
+ * A message may have to wait for what was stored before it to reach us, so that whoever writes it
+ * is let in; unless bytes are being moved.
+ */
+static void lock_to_bind(struct node *node)
+{
+	if (cutfs.move)
+		pthread_rwlock_wrlock(&node->lock);
+	else
+		pthread_rwlock_rdlock(&node->lock);
+}
+
 static void *churn(void *arg)
 {
 	unsigned int seed = 1;
@@ -27,7 +39,7 @@ static void *churn(void *arg)
 		struct node *node = node_get_any((unsigned int)rand_r(&seed));
 
 		for (int i = 0; node && i < 8; i++) {
-			pthread_rwlock_wrlock(&node->lock);
+			lock_to_bind(node);
 			if (node->content)
 				bind_something(node, &seed);
 			pthread_rwlock_unlock(&node->lock);
@@ -174,7 +186,8 @@ int main(int argc, char **argv)
 		fputs(usage, stderr);
 		return 2;
 	}
-	fuse_opt_add_arg(&args, "-oallow_other,default_permissions,fsname=cutfs,subtype=cutfs");
+	/* first, for others to be able to overrule it */
+	fuse_opt_insert_arg(&args, 1, "-oallow_other,default_permissions,fsname=cutfs");
 	cutfs.root.fd = open(cutfs.source, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (cutfs.root.fd < 0) {
 		fprintf(stderr, "cutfs: %s: %s\n", cutfs.source, strerror(errno));

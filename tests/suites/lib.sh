@@ -5,14 +5,15 @@
 # on the host, starts itself again in a guest, and there runs cases: programs that others wrote, on
 # cutfs. The caller has defined `usage`, and set `tool_options` to the options it knows beyond these:
 #
-#   --kernel NAME      stable, latest or debug (stable)
+#   --kernel NAME      stable, latest, debug or kcsan (stable)
+#   --cpus N           processors of the guest (2)
 #   --timeout SECONDS  for the guest (480)
 #   --only PATTERN     only the cases whose names match
 #
 # Exit status: 0 passed, 1 failed, 2 usage, 77 skipped: something is missing.
 
 suite_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-declare -A option=([kernel]=stable [timeout]=480 [only]='*')
+declare -A option=([kernel]=stable [cpus]=2 [timeout]=480 [only]='*')
 
 suite_parse() {
 	local name
@@ -21,7 +22,7 @@ suite_parse() {
 		if [ "$1" = --help ]; then
 			usage
 			exit 0
-		elif [[ $1 != --* || " kernel timeout only ${tool_options:-} " != *" $name "* || $# -lt 2 ]]; then
+		elif [[ $1 != --* || " kernel cpus timeout only ${tool_options:-} " != *" $name "* || $# -lt 2 ]]; then
 			usage >&2
 			exit 2
 		fi
@@ -50,8 +51,8 @@ suite_start() {
 	for name in "${!option[@]}"; do
 		args+=("--$name" "${option[$name]}")
 	done
-	exec "$suite_dir/../../run" guest --kernel "${option[kernel]}" --timeout "${option[timeout]}" \
-		"${share[@]}" -- "$suite_dir/$(basename "$0")" "${args[@]}"
+	exec "$suite_dir/../../run" guest --kernel "${option[kernel]}" --cpus "${option[cpus]}" \
+		--timeout "${option[timeout]}" "${share[@]}" -- "$suite_dir/$(basename "$0")" "${args[@]}"
 }
 
 # --- in the guest ---

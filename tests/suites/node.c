@@ -29,6 +29,17 @@ static struct node **bucket_of(dev_t dev, ino_t ino)
 }
 
 /* A file that is gone must be gone here too before its number is used again. */
+/* Who binds all the time would keep those out who change what is bound. */
+static void init_lock(pthread_rwlock_t *lock)
+{
+	pthread_rwlockattr_t attr;
+
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
+}
+
 static struct node *find_or_make(int fd, const struct stat *st)
 {
 	struct node **bucket = bucket_of(st->st_dev, st->st_ino);
@@ -43,7 +54,7 @@ static struct node *find_or_make(int fd, const struct stat *st)
 	node = calloc(1, sizeof(*node));
 	if (!node)
 		return NULL;
-	pthread_rwlock_init(&node->lock, NULL);
+	init_lock(&node->lock);
 	node->fd = fd;
 	node->dev = st->st_dev;
 	node->ino = st->st_ino;
