@@ -18,19 +18,19 @@ make_module() {
 	release=$(kernel_release "$name")
 	stage=$BUILD/kmod/$release
 	stage_module "$stage"
-	[ "$(cat "$stage/.built" 2>/dev/null)" != "$(staged_digest "$stage")" ] || return 0
+	[ "$(cat "$stage/.built" 2>/dev/null)" != "$(staged_digest "$stage" "$name")" ] || return 0
 	say "building the module for $name ($release)…"
 	rm -f "$stage/.built"
 	logged "module-$name" in_root make -C "/lib/modules/$release/build" M="$stage" \
 		W="${KBUILD_W:-}" -j"$(nproc)" modules
 	# Warnings are for reading.
 	grep -A6 'warning:' "$LOGS/module-$name.log" | grep -v 'the compiler differs' >&2 || true
-	staged_digest "$stage" >"$stage/.built"
+	staged_digest "$stage" "$name" >"$stage/.built"
 }
 
 staged_digest() {
 	(cd "$1" && xargs -d '\n' cat -- <.staged | digest "$VM/build.sh" -)
-	kernel_stamp
+	kernel_stamp "$2"
 }
 
 # stage_module DIRECTORY: copy what changed, so that kbuild compiles only that, and drop what is

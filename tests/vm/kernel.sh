@@ -29,6 +29,7 @@ kernel_release() { cat "$BUILD/guest/$1/release"; }
 
 kernel_stamp() {
 	{
+		! kernel_is_built "$1" || cat "$VM/built.config" "$VM/$1.config"
 		cat "$ROOT/.stamp" "$VM/initramfs-init"
 		declare -f unpack_kernel kernel_packages unpack_vmlinuz make_initrd
 		echo "${INITRD_MODULES[*]}"
@@ -38,7 +39,7 @@ kernel_stamp() {
 # ensure_kernel NAME: the root exists and holds kernel NAME.
 ensure_kernel() {
 	ensure_root
-	[ "$(cat "$BUILD/guest/$1/.stamp" 2>/dev/null)" != "$(kernel_stamp)" ] || return 0
+	[ "$(cat "$BUILD/guest/$1/.stamp" 2>/dev/null)" != "$(kernel_stamp "$1")" ] || return 0
 	# Others needn't wait for a kernel that is built, which takes its time.
 	if kernel_is_built "$1"; then
 		locked "kernel-$1" make_kernel "$1"
@@ -49,7 +50,7 @@ ensure_kernel() {
 
 make_kernel() {
 	local name=$1 dir=$BUILD/guest/$1 release
-	[ "$(cat "$dir/.stamp" 2>/dev/null)" != "$(kernel_stamp)" ] || return 0
+	[ "$(cat "$dir/.stamp" 2>/dev/null)" != "$(kernel_stamp "$1")" ] || return 0
 	mkdir -p "$dir"
 	if kernel_is_built "$name"; then
 		make_built_kernel "$name" "$dir"
@@ -59,7 +60,7 @@ make_kernel() {
 	fi
 	release=$(cat "$dir/release")
 	logged "initrd-$name" make_initrd "$release" "$dir/initrd"
-	kernel_stamp >"$dir/.stamp"
+	kernel_stamp "$name" >"$dir/.stamp"
 }
 
 kernel_is_unpacked() {
