@@ -45,6 +45,16 @@ int bind_range(struct node *node, uint64_t offset, uint64_t length)
 	return fuse_regions_txn_commit(txn);
 }
 
+/*
+ * The file grows from @size on. Where it was truncated its region ends, maybe inside a page, and
+ * mappings are not stored into over such an edge. What lies behind it in the backing is a hole.
+ */
+void bind_end(struct node *node, uint64_t size)
+{
+	if (size % 4096)
+		bind_range(node, size, 1);
+}
+
 /* As two regions, or three, or for reading only, or not at all */
 static void rebind(struct node *node, const struct extent *extent, unsigned int *seed)
 {

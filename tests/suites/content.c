@@ -140,6 +140,8 @@ int content_truncate(struct node *node, uint64_t size)
 		return err;
 	if (fstat(content->fd, &st) < 0 || ftruncate(content->fd, (off_t)size) < 0)
 		return -errno;
+	if (size > (uint64_t)st.st_size)
+		bind_end(node, (uint64_t)st.st_size);
 	/* What is past the end must be gone, lest it show when the file grows. */
 	return clear(content, size, (uint64_t)st.st_size);
 }

@@ -152,6 +152,7 @@ void content_sync_mtime(struct content *content);
 
 /* All regions that begin in [@offset, @offset + @length). */
 int bind_range(struct node *node, uint64_t offset, uint64_t length);
+void bind_end(struct node *node, uint64_t size);
 
 /* One of the things that may be done to a file's regions at any time. */
 void bind_something(struct node *node, unsigned int *seed);

@@ -83,24 +83,27 @@ static ssize_t write_gap(void *ctx, uint64_t nodeid, uint64_t offset, const void
 	return n;
 }
 
-/* The kernel has one request at a time that extends a file. */
-static int grow(struct content *content, uint64_t size)
+/* From @old, for what ends at @size. The kernel has one request at a time that extends a file. */
+static int grow(struct node *node, uint64_t old, uint64_t size)
 {
-	if (size_of(content) >= size)
-		return 0;
-	return ftruncate(content->fd, (off_t)size) < 0 ? -errno : 0;
+	if (size_of(node->content) < size && ftruncate(node->content->fd, (off_t)size) < 0)
+		return -errno;
+	if (old < size)
+		bind_end(node, old);
+	return 0;
 }
 
 void data_write_buf(fuse_req_t req, fuse_ino_t nodeid, struct fuse_bufvec *in, off_t offset,
 		    struct fuse_file_info *fi)
 {
 	struct node *node = node_of(nodeid);
+	uint64_t old = size_of(node->content);
 	ssize_t n;
 	int err;
 
 	(void)fi;
 	n = fuse_regions_write_buf(cutfs.conn, nodeid, in, offset, write_gap, node);
-	err = n < 0 ? (int)n : grow(node->content, (uint64_t)(offset + n));
+	err = n < 0 ? (int)n : grow(node, old, (uint64_t)(offset + n));
 	if (err)
 		fuse_reply_err(req, -err);
 	else
@@ -132,7 +135,7 @@ void data_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, o
 	}
 	pthread_rwlock_wrlock(&node->lock);
 	if (!(mode & FALLOC_FL_KEEP_SIZE))
-		err = grow(node->content, (uint64_t)(offset + length));
+		err = grow(node, size_of(node->content), (uint64_t)(offset + length));
 	if (!err)
 		err = content_fallocate(node->content, zero ? FALLOC_FL_PUNCH_HOLE : 0,
 					(uint64_t)offset, (uint64_t)length);
