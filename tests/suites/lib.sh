@@ -83,15 +83,19 @@ drop_place() {
 }
 
 # Let the server end before the next one starts.
-unmount() {
+await_server() {
 	local tries
-	fusermount3 -u $place/mnt || umount -l $place/mnt
 	for ((tries = 0; tries < 100; tries++)); do
-		pgrep -x 'cutfs|regionfs' >/dev/null || return 0
+		pgrep -x 'cutfs|regionfs|passthrough_hp' >/dev/null || return 0
 		sleep 0.1
 	done
 	echo "the server does not end"
 	return 1
+}
+
+unmount() {
+	fusermount3 -u $place/mnt || umount -l $place/mnt
+	await_server
 }
 
 # The module must have let go of everything.
