@@ -14,14 +14,15 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
+#include <linux/writeback.h>
 
 #include "compat.h"
 #include "regions.h"
 
 /*
- * How long nothing may happen. A binder is patient, so that a server with
- * several threads gets what was stored before the range was bound; but it may be
- * who all are waiting for. A writer has brought the pages to where they belong
+ * How long nothing may happen. A binder is patient with who has a page locked,
+ * and may become the one to have stored into it; but it may be itself who all
+ * are waiting for. A writer has brought the pages to where they belong
  * before, so that none takes the server but those that FUSE is reading since
  * before the file had regions.
  */
@@ -163,6 +164,23 @@ static struct fr_left fr_drop_look(struct fr_drop *drop,
 }
 
 /*
+ * Have the server sent what is dirty, without waiting for it to answer. Not
+ * filemap_flush_range(), which kernels have only of late.
+ */
+static void fr_drop_send(struct fr_drop *drop, struct address_space *mapping)
+{
+	struct writeback_control wbc = {
+		.sync_mode = WB_SYNC_NONE,
+		.nr_to_write = LONG_MAX,
+		.range_start = (loff_t)drop->hold.first << PAGE_SHIFT,
+		.range_end = ((loff_t)drop->hold.last << PAGE_SHIFT) |
+			     ~PAGE_MASK,
+	};
+
+	mapping->a_ops->writepages(mapping, &wbc);
+}
+
+/*
  * Pages that are gone may be on their way to the server, who may put them where
  * they are bound now: so the hold stays, for cache.c to see.
  */
@@ -175,13 +193,19 @@ static bool fr_drop_sending(struct fr_inode *fi, enum fr_hold_why why)
 static bool fr_drop_some(struct fr_drop *drop, struct address_space *mapping)
 {
 	struct fr_left left = fr_drop_look(drop, mapping, false);
-	bool none = left.first > left.last;
-	bool sending = fr_drop_sending(drop->fi, drop->hold.why);
+	bool none, sending;
 
+	if (left.dirty) {
+		fr_drop_send(drop, mapping);
+		left = fr_drop_look(drop, mapping, false);
+	}
+	none = left.first > left.last;
+	sending = fr_drop_sending(drop->fi, drop->hold.why);
 	if (none && !sending)
 		return false;
 	if (!sending)
 		fr_hold_shrink(drop->fi, &drop->hold, left.first, left.last);
+	/* FUSE sends no more while the server has much to do, but for this */
 	if (left.dirty)
 		fr_drop_look(drop, mapping, true);
 	else if (!left.locked)
