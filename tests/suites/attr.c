@@ -5,9 +5,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/statvfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+
+#include <linux/fs.h>
 
 #include "cutfs.h"
 
@@ -180,4 +183,46 @@ void attr_removexattr(fuse_req_t req, fuse_ino_t nodeid, const char *name)
 {
 	if (has_xattrs(req, nodeid))
 		fuse_reply_err(req, removexattr(path_of(nodeid).name, name) < 0 ? errno : 0);
+}
+
+/* Not those that keep a file from being written to: its bytes are in other files as well. */
+static int set_flags(int fd, unsigned int flags)
+{
+	unsigned int old;
+
+	if (ioctl(fd, FS_IOC_GETFLAGS, &old) < 0)
+		return errno;
+	if ((flags ^ old) & ~(unsigned int)(FS_NODUMP_FL | FS_NOATIME_FL))
+		return EOPNOTSUPP;
+	return ioctl(fd, FS_IOC_SETFLAGS, &flags) < 0 ? errno : 0;
+}
+
+/* What lsattr and chattr ask for. */
+void attr_ioctl(fuse_req_t req, fuse_ino_t nodeid, unsigned int cmd, void *arg,
+		struct fuse_file_info *fi, unsigned int how, const void *in, size_t in_size,
+		size_t out_size)
+{
+	union {
+		unsigned int flags;
+		struct fsxattr xattr;
+	} u = { .flags = 0 };
+	bool get = cmd == FS_IOC_GETFLAGS || cmd == FS_IOC_FSGETXATTR;
+	int err = ENOTTY, fd;
+
+	(void)arg;
+	(void)fi;
+	(void)how;
+	fd = open(path_of(nodeid).name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		err = errno;
+	else if (get && out_size <= sizeof(u))
+		err = ioctl(fd, cmd, &u) < 0 ? errno : 0;
+	else if (cmd == FS_IOC_SETFLAGS && in_size == sizeof(u.flags))
+		err = set_flags(fd, *(const unsigned int *)in);
+	if (fd >= 0)
+		close(fd);
+	if (err)
+		fuse_reply_err(req, err);
+	else
+		fuse_reply_ioctl(req, 0, &u, get ? out_size : 0);
 }

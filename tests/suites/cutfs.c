@@ -97,6 +97,7 @@ const struct fuse_lowlevel_ops cutfs_ops = {
 	.listxattr = attr_listxattr,
 	.setxattr = attr_setxattr,
 	.removexattr = attr_removexattr,
+	.ioctl = attr_ioctl,
 	.open = data_open,
 	.read = data_read,
 	.write_buf = data_write_buf,

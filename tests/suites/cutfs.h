@@ -189,6 +189,9 @@ void attr_listxattr(fuse_req_t req, fuse_ino_t nodeid, size_t size);
 void attr_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, const char *value,
 		   size_t size, int flags);
 void attr_removexattr(fuse_req_t req, fuse_ino_t nodeid, const char *name);
+void attr_ioctl(fuse_req_t req, fuse_ino_t nodeid, unsigned int cmd, void *arg,
+		struct fuse_file_info *fi, unsigned int how, const void *in, size_t in_size,
+		size_t out_size);
 
 void data_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi);
 void data_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset,
