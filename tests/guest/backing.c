@@ -97,6 +97,11 @@ void *shared_alloc(size_t size)
 	return p;
 }
 
+void shared_free(void *p, size_t size)
+{
+	CHECK_OK(munmap(p, size));
+}
+
 /* Mapped before any server is forked, so that those see backings that are made later as well */
 static struct backing *pool;
 

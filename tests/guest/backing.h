@@ -55,5 +55,6 @@ void backing_reseed(struct backing *b, uint64_t seed);
 
 /* Memory that forked servers share with the test; zeroes; never fails */
 void *shared_alloc(size_t size);
+void shared_free(void *p, size_t size);
 
 #endif

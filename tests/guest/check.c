@@ -56,6 +56,17 @@ void test_at_end(void (*fn)(void *arg), void *arg)
 	cleanups[nr_cleanups++].arg = arg;
 }
 
+void test_not_at_end(void (*fn)(void *arg), void *arg)
+{
+	int i = nr_cleanups - 1;
+
+	while (i >= 0 && (cleanups[i].fn != fn || cleanups[i].arg != arg))
+		i--;
+	CHECK(i >= 0);
+	nr_cleanups--;
+	memmove(&cleanups[i], &cleanups[i + 1], (size_t)(nr_cleanups - i) * sizeof(cleanups[0]));
+}
+
 static void clean_up(void)
 {
 	/* First those who may use, and keep open, what comes next */

@@ -40,6 +40,9 @@ void test_register(const char *name, void (*fn)(void));
 /* Called newest first when the test ends, however it ends; only in the test's own process */
 void test_at_end(void (*fn)(void *arg), void *arg);
 
+/* It has been done already */
+void test_not_at_end(void (*fn)(void *arg), void *arg);
+
 /* For cleanups: the test did not end as it should */
 bool test_failing(void);
 

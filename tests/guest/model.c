@@ -25,6 +25,11 @@ struct model *model_new(uint64_t max)
 	return m;
 }
 
+void model_free(struct model *m)
+{
+	shared_free(m, sizeof(*m) + m->max * sizeof(m->ops[0]));
+}
+
 static void append(struct model *m, const struct model_op *op)
 {
 	lock(m);

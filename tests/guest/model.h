@@ -39,6 +39,7 @@ struct model {
 };
 
 struct model *model_new(uint64_t max);
+void model_free(struct model *m);
 
 void model_bind(struct model *m, uint64_t off, uint64_t len, struct backing *b, uint64_t boff,
 		uint32_t flags);

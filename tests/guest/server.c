@@ -123,6 +123,20 @@ static void stop_at_end(void *arg)
 	rmdir(s->mnt);
 }
 
+/*
+ * The session is the child's now. What libfuse has of it here would pile up with each restart: one of
+ * some thousand keys for data of threads, for example. Its descriptor keeps its number.
+ */
+static void forget_session(struct srv *s, struct fuse_session *se)
+{
+	int fd = (int)CHECK_OK(fcntl(s->session, F_DUPFD_CLOEXEC, 3));
+
+	fuse_session_destroy(se);
+	if (s->opts.keep_session)
+		CHECK_OK(dup3(fd, s->session, O_CLOEXEC));
+	close(fd);
+}
+
 void srv_start(struct srv *s)
 {
 	struct fuse_session *se;
@@ -142,8 +156,7 @@ void srv_start(struct srv *s)
 	if (pid == 0)
 		serve(s, se);
 	s->pid = pid;
-	if (!s->opts.keep_session)
-		close(s->session);
+	forget_session(s, se);
 	CHECK_OK(stat(s->mnt, &st));
 	s->dev = st.st_dev;
 	if (s->attach_res && !s->opts.no_attach)
@@ -230,6 +243,16 @@ void srv_kill(struct srv *s)
 	s->ctl = -1;
 	if (s->opts.keep_session)
 		close(s->session);
+}
+
+void srv_drop(struct srv *s)
+{
+	CHECK(!s->pid);
+	test_not_at_end(stop_at_end, s);
+	stop_at_end(s);
+	for (int i = 0; i < s->nr_files; i++)
+		model_free(s->files[i].model);
+	shared_free(s, sizeof(*s));
 }
 
 void srv_abort(struct srv *s)

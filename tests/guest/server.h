@@ -181,6 +181,9 @@ void srv_stop(struct srv *s);
 /* Kill it with the connection; the mount stays */
 void srv_kill(struct srv *s);
 
+/* One that was killed: detach its mount, and free @s and its files, for those that go on without it. */
+void srv_drop(struct srv *s);
+
 /* Send it a signal */
 void srv_signal(struct srv *s, int sig);
 

@@ -215,8 +215,7 @@ static void restart(struct chaos *c)
 	srv_kill(c->s);
 	sleep_ms((unsigned int)rnd_below(20));
 	pthread_rwlock_wrlock(&c->world);
-	CHECK_OK(umount2(c->s->mnt, MNT_DETACH));
-	c->s->mounted = false;
+	srv_drop(c->s);
 	start_server(c);
 	pthread_rwlock_unlock(&c->world);
 	c->deaths++;
