@@ -46,14 +46,15 @@ kvm_boots() {
 # the kernel complained.
 #
 # A kernel that does not get as far as our init is given up early, and booted anew: once in hundreds of
-# boots, on a busy machine, QEMU's parallel emulation hangs before the kernel says a word.
+# boots, on a busy machine, QEMU's parallel emulation hangs before the kernel says a word, or stumbles over
+# code that the kernel changes while it boots.
 boot_guest() {
 	local tries
 	for tries in 1 2 3; do
 		boot_once && return
 		local rc=$?
 		[ -e "$RUN_DIR/stuck" ] || return "$rc"
-		say "the guest ($GUEST_KERNEL) did not boot in $(boot_time) s (try $tries of 3)"
+		say "the guest ($GUEST_KERNEL) $(cat "$RUN_DIR/stuck") (try $tries of 3)"
 	done
 	return "$EXIT_INFRA"
 }
@@ -70,11 +71,13 @@ watch_boot() {
 	local left
 	for ((left = $(boot_time); left > 0; left--)); do
 		sleep 1
-		! grep -qx "$2 init" "$RUN_DIR/status.log" || return 0
+		! reached_init "$2" || return 0
 	done
-	: >"$RUN_DIR/stuck"
+	echo "did not boot in $(boot_time) s" >"$RUN_DIR/stuck"
 	kill "$1"
 }
+
+reached_init() { grep -qx "$1 init" "$RUN_DIR/status.log"; }
 
 boot_once() {
 	local rc=0 nonce
@@ -88,6 +91,11 @@ boot_once() {
 	write_job "$nonce" >"$RUN_DIR/job"
 	: >"$RUN_DIR/status.log"
 	run_qemu "$nonce" || rc=$?
+	# QEMU ends well when the guest wants to boot again, as it does after a panic.
+	if [ ! -e "$RUN_DIR/stuck" ] && [ "$rc" = 0 ] && ! reached_init "$nonce"; then
+		explain_death "$rc" "$nonce"
+		echo "died before it had booted" >"$RUN_DIR/stuck"
+	fi
 	[ ! -e "$RUN_DIR/stuck" ] || return "$EXIT_INFRA"
 	judge "$rc" "$nonce"
 }
