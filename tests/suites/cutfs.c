@@ -35,7 +35,7 @@ static void *churn(void *arg)
 	unsigned int seed = 1;
 
 	while (churning) {
-		struct timespec pause = { .tv_nsec = 200000 };
+		struct timespec pause = { .tv_nsec = 8000000 };
 		struct node *node = node_get_any((unsigned int)rand_r(&seed));
 
 		for (int i = 0; node && i < 8; i++) {
