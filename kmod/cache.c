@@ -381,7 +381,9 @@ static int fr_writepages(struct address_space *mapping,
 
 	atomic_inc(&fr_pending);
 	fi = fr_inode_find(mapping->host);
-	if (fi && fr_load_root(fi->map.root)) {
+	/* What is dirty since before the last region went is FUSE's, with care */
+	if (fi && (fr_load_root(fi->map.root) ||
+		   fr_held_bound(fi, 0, FR_LAST_MAX))) {
 		err = fr_writepages_bound(fi, mapping, wbc, &more);
 		if (more) {
 			wbc->nr_to_write = nr_to_write;

@@ -14,7 +14,6 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
-#include <linux/writeback.h>
 
 #include "compat.h"
 #include "regions.h"
@@ -107,6 +106,13 @@ static bool fr_drop_awaits(const struct fr_drop *drop, struct folio *folio)
 	return drop->hold.why != FR_DROP_BOUND || folio_test_uptodate(folio);
 }
 
+/* Does it go to the server because of a message? Then that will drop it. */
+static bool fr_drop_sent(const struct fr_drop *drop, struct folio *folio)
+{
+	return fr_held_bound(drop->fi, folio_pos(folio),
+			     folio_pos(folio) + folio_size(folio) - 1);
+}
+
 /*
  * What keeps @folio from being dropped at once? Whether it has come true in the
  * meantime does not matter: it is looked at again.
@@ -116,10 +122,10 @@ static bool fr_drop_busy(const struct fr_drop *drop, struct folio *folio,
 {
 	bool written = drop->hold.why == FR_DROP_WRITTEN;
 
-	if (folio_test_locked(folio))
+	if (folio_test_writeback(folio))
+		left->locked |= written && !fr_drop_sent(drop, folio);
+	else if (folio_test_locked(folio))
 		left->locked |= fr_drop_awaits(drop, folio);
-	else if (folio_test_writeback(folio))
-		left->locked |= written;
 	else if (folio_test_dirty(folio) && !written)
 		left->dirty = true;
 	else
@@ -164,20 +170,15 @@ static struct fr_left fr_drop_look(struct fr_drop *drop,
 }
 
 /*
- * Have the server sent what is dirty, without waiting for it to answer. Not
- * filemap_flush_range(), which kernels have only of late.
+ * Have the server sent what is dirty, without waiting for it to answer. As
+ * for an fsync: what is not asked for like that, FUSE sends ten pieces of.
  */
 static void fr_drop_send(struct fr_drop *drop, struct address_space *mapping)
 {
-	struct writeback_control wbc = {
-		.sync_mode = WB_SYNC_NONE,
-		.nr_to_write = LONG_MAX,
-		.range_start = (loff_t)drop->hold.first << PAGE_SHIFT,
-		.range_end = ((loff_t)drop->hold.last << PAGE_SHIFT) |
-			     ~PAGE_MASK,
-	};
-
-	mapping->a_ops->writepages(mapping, &wbc);
+	filemap_fdatawrite_range(mapping,
+				 (loff_t)drop->hold.first << PAGE_SHIFT,
+				 ((loff_t)drop->hold.last << PAGE_SHIFT) |
+				 ~PAGE_MASK);
 }
 
 /*
@@ -205,7 +206,7 @@ static bool fr_drop_some(struct fr_drop *drop, struct address_space *mapping)
 		return false;
 	if (!sending)
 		fr_hold_shrink(drop->fi, &drop->hold, left.first, left.last);
-	/* FUSE sends no more while the server has much to do, but for this */
+	/* What could not be sent, for want of memory for example */
 	if (left.dirty)
 		fr_drop_look(drop, mapping, true);
 	else if (!left.locked)

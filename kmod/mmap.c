@@ -80,6 +80,27 @@ static struct fr_backing *fr_mmap_backing_of(struct fr_inode *fi,
 	return backing;
 }
 
+/*
+ * The same, once the server has what was stored before the region came: that is
+ * on its way into the backing, behind the back of who maps it.
+ */
+static struct fr_backing *fr_mmap_backing_get(struct fr_inode *fi,
+					      const struct vm_area_struct *vma,
+					      pgoff_t *pgoff)
+{
+	pgoff_t first = vma->vm_pgoff;
+	pgoff_t last = first + ((vma->vm_end - vma->vm_start) >> PAGE_SHIFT) - 1;
+	struct fr_backing *backing;
+
+	while ((backing = fr_mmap_backing_of(fi, vma, pgoff)) &&
+	       fr_hold_old(fi, first, last)) {
+		fr_backing_put(backing);
+		if (!fr_hold_wait_old(fi, first, last))
+			return NULL;
+	}
+	return backing;
+}
+
 static int fr_mmap_backing(struct fr_inode *fi, struct file *file,
 			   struct vm_area_struct *vma,
 			   struct fr_backing *backing, pgoff_t pgoff)
@@ -215,7 +236,7 @@ int fr_mmap(struct file *file, struct vm_area_struct *vma)
 	int err;
 
 	if (fi && fr_load_root(fi->map.root)) {
-		backing = fr_mmap_backing_of(fi, vma, &pgoff);
+		backing = fr_mmap_backing_get(fi, vma, &pgoff);
 		if (backing) {
 			err = fr_mmap_backing(fi, file, vma, backing,
 					      pgoff);

@@ -201,19 +201,23 @@ static bool has_mark(const struct backing *b, uint64_t at, uint64_t page)
 	return byte == mark(page);
 }
 
-/* Pages 10 to 19 of a file of stored pages become @b's. How long the bind took; false: none was dirty. */
-static bool bind_over_stored(struct tfile *f, unsigned char *p, struct backing *b, uint64_t *took)
+/*
+ * Pages 10 to 29 of a file, of which each @step'th was stored into, become @b's. How long the bind
+ * took; false: none was dirty.
+ */
+static bool bind_over_stored(struct tfile *f, unsigned char *p, uint64_t step, struct backing *b,
+			     uint64_t *took)
 {
-	unsigned char before[10 * PAGE], after[10 * PAGE];
+	unsigned char before[20 * PAGE], after[20 * PAGE];
 	uint64_t start;
 	bool dirty;
 
 	backing_bytes(b, before, 0, sizeof(before));
-	for (uint64_t page = 0; page < SIZE / PAGE; page++)
+	for (uint64_t page = 0; page < SIZE / PAGE; page += step)
 		p[page * PAGE + 7] = mark(page);
 	f->hang = 1 << OP_WRITE;
 	start = now_ms();
-	CHECK_ZERO(region_bind(f, 10 * PAGE, 10 * PAGE, b, 0, RW));
+	CHECK_ZERO(region_bind(f, 10 * PAGE, 20 * PAGE, b, 0, RW));
 	*took = now_ms() - start;
 	/* The flusher may have been quick. */
 	for (start = now_ms(); !f->hanging && now_ms() - start < 1000;)
@@ -223,9 +227,9 @@ static bool bind_over_stored(struct tfile *f, unsigned char *p, struct backing *
 	CHECK_ZERO(memcmp(before, after, sizeof(after)));
 	f->hang = 0;
 	CHECK_OK(msync(p, SIZE, MS_SYNC));
-	for (uint64_t page = 0; page < SIZE / PAGE; page++)
+	for (uint64_t page = 0; page < SIZE / PAGE; page += step)
 		CHECK(has_mark(f->store, page, page) ||
-		      (page >= 10 && page < 20 && has_mark(b, page - 10, page)));
+		      (page >= 10 && page < 30 && has_mark(b, page - 10, page)));
 	return dirty;
 }
 
@@ -234,7 +238,7 @@ static bool bind_over_stored(struct tfile *f, unsigned char *p, struct backing *
  * server has it, who may not take it before the bind has returned; and nobody but the server puts it
  * anywhere, into what is bound now for example.
  */
-TEST(g4_bind_over_stored_pages_is_quick)
+static void over_stored(uint64_t step)
 {
 	struct srv *s = files(true);
 	uint64_t best = UINT64_MAX, took;
@@ -247,7 +251,7 @@ TEST(g4_bind_over_stored_pages_is_quick)
 
 		CHECK(p != MAP_FAILED);
 		srv_register(s, b);
-		if (bind_over_stored(f, p, b, &took) && took < best)
+		if (bind_over_stored(f, p, step, b, &took) && took < best)
 			best = took;
 		expect_file(f, fd, SIZE);
 		expect_content(f, "mmap", 0, p, SIZE);
@@ -256,4 +260,63 @@ TEST(g4_bind_over_stored_pages_is_quick)
 	}
 	note("the quickest of %d binds took %llu ms", FILES, (unsigned long long)best);
 	CHECK(best < 100);
+}
+
+TEST(g4_bind_over_stored_pages_is_quick)
+{
+	over_stored(1);
+}
+
+/* Ten requests, which is more than FUSE sends in passing. */
+TEST(g4_bind_over_scattered_stores_is_quick)
+{
+	over_stored(2);
+}
+
+static void *let_write(void *arg)
+{
+	struct tfile *f = arg;
+
+	sleep_ms(100);
+	f->hang = 0;
+	return NULL;
+}
+
+/*
+ * Whoever maps the backing instead finds there what was stored before, and what he stores is not undone
+ * by it.
+ */
+TEST(m1_new_mapping_comes_after_older_stores)
+{
+	struct srv *s = files(true);
+	int late = 0;
+
+	for (int i = 0; i < FILES; i++) {
+		struct tfile *f = &s->files[i];
+		struct backing *b = backing_new(SIZE);
+		int fd = srv_open(f, O_RDWR);
+		unsigned char *p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), *q;
+		pthread_t tid;
+
+		CHECK(p != MAP_FAILED);
+		srv_register(s, b);
+		f->hang = 1 << OP_WRITE;
+		p[12 * PAGE + 7] = mark(12);
+		CHECK_ZERO(region_bind(f, 10 * PAGE, 20 * PAGE, b, 0, RW));
+		CHECK_ZERO(pthread_create(&tid, NULL, let_write, f));
+		q = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 10 * PAGE);
+		CHECK(q != MAP_FAILED);
+		late += f->hang != 0;
+		CHECK_EQ(q[2 * PAGE + 7], mark(12));
+		q[2 * PAGE + 7] = 'B';
+		CHECK_ZERO(pthread_join(tid, NULL));
+		CHECK_OK(msync(p, SIZE, MS_SYNC));
+		CHECK_OK(msync(q, 4 * PAGE, MS_SYNC));
+		CHECK_EQ(q[2 * PAGE + 7], 'B');
+		expect_file(f, fd, SIZE);
+		CHECK_OK(munmap(q, 4 * PAGE));
+		CHECK_OK(munmap(p, SIZE));
+		close(fd);
+	}
+	note("%d of %d mappings did not wait", late, FILES);
 }
