@@ -83,7 +83,10 @@ static ssize_t write_gap(void *ctx, uint64_t nodeid, uint64_t offset, const void
 	return n;
 }
 
-/* From @old, for what ends at @size. The kernel has one request at a time that extends a file. */
+/*
+ * From @old, for what ends at @size. The kernel has one request at a time that extends a file, but
+ * the bytes at its end may be moved meanwhile: node->lock is held.
+ */
 static int grow(struct node *node, uint64_t old, uint64_t size)
 {
 	if (size_of(node->content) < size && ftruncate(node->content->fd, (off_t)size) < 0)
@@ -103,7 +106,9 @@ void data_write_buf(fuse_req_t req, fuse_ino_t nodeid, struct fuse_bufvec *in, o
 
 	(void)fi;
 	n = fuse_regions_write_buf(cutfs.conn, nodeid, in, offset, write_gap, node);
+	pthread_rwlock_rdlock(&node->lock);
 	err = n < 0 ? (int)n : grow(node, old, (uint64_t)(offset + n));
+	pthread_rwlock_unlock(&node->lock);
 	if (err)
 		fuse_reply_err(req, -err);
 	else
