@@ -126,6 +126,23 @@ TEST(r6_splice_then_unbind)
 	expect_splice(f, fd, 0, SIZE, 1 << 16);
 }
 
+/* Nor what the server has put there since: it may reuse what it has unbound. */
+TEST(g2_reuse_after_splice)
+{
+	struct tfile *f = mixed(SIZE);
+	int fd = srv_open(f, O_RDONLY), fds[2];
+	unsigned char buf[4 * PAGE] = { 0 };
+	off_t pos = 2 * PAGE;
+	ssize_t n;
+
+	CHECK_OK(pipe(fds));
+	n = CHECK_OK(splice(fd, &pos, fds[1], NULL, 4 * PAGE, 0));
+	CHECK_ZERO(region_unbind(f, 0, 0));
+	CHECK_EQ(pwrite(b->fd, buf, sizeof(buf), 9 * PAGE), (ssize_t)sizeof(buf));
+	CHECK_EQ(read(fds[0], buf, sizeof(buf)), n);
+	CHECK_EQ(pattern_differs(buf, b->seed, 9 * PAGE, (size_t)n), n);
+}
+
 TEST(r6_sendfile)
 {
 	struct tfile *f = mixed(SIZE - 5);
