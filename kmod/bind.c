@@ -119,13 +119,18 @@ static int fr_bind_apply(struct fr_conn *conn, struct fr_txn *txn,
 	return err;
 }
 
-/* Free what the transaction took out of the tree, once no reader is in it. */
+/*
+ * Free what the transaction took out of the tree @old, between @first and
+ * @last, once no reader is in it.
+ */
 static void fr_bind_retire(struct fr_inode *fi, struct fr_txn *txn,
+			   const struct fr_node *old, u64 first, u64 last,
 			   struct fr_retired *retired)
 {
 	if (txn->removed) {
 		/* The promise to the server: nobody uses it any more */
 		synchronize_srcu_expedited(&fi->conn->srcu);
+		fr_splice_part(fi, old, first, last);
 		fr_nodes_free(&fr_node_ops, txn->retired);
 	} else if (txn->retired) {
 		retired->nodes = txn->retired;
@@ -154,6 +159,7 @@ static void fr_bind_range(const struct fr_txn *txn, const struct fr_op *ops,
 static int fr_bind_inode(struct fr_inode *fi, const struct fr_op *ops, u32 count)
 {
 	struct fr_retired *retired;
+	const struct fr_node *old;
 	struct fr_hold hold;
 	struct fr_txn txn;
 	u64 first, last;
@@ -181,8 +187,9 @@ static int fr_bind_inode(struct fr_inode *fi, const struct fr_op *ops, u32 count
 	fr_bind_range(&txn, ops, count, &first, &last);
 	/* What is dirty is not the new regions', from the beginning */
 	fr_hold_begin(fi, &hold, first, last, FR_DROP_BOUND);
+	old = fi->map.root;
 	fr_txn_commit(&txn);
-	fr_bind_retire(fi, &txn, retired);
+	fr_bind_retire(fi, &txn, old, first, last, retired);
 	mutex_unlock(&fi->map_lock);
 	/* What is dirty goes to the server, who may bind where it puts that */
 	if (first <= last)
@@ -200,6 +207,7 @@ void fr_bind_trim(struct fr_inode *fi, u64 size)
 {
 	const struct fr_region *tail;
 	u64 end = FR_LAST_MAX + 1;
+	const struct fr_node *old;
 	struct fr_piece piece;
 	struct fr_txn txn;
 
@@ -215,9 +223,10 @@ void fr_bind_trim(struct fr_inode *fi, u64 size)
 	fi->map.ops = &fr_node_nofail_ops;
 	fr_txn_begin(&txn, &fi->map);
 	WARN_ON_ONCE(fr_txn_unbind(&txn, size, end - 1));
+	old = fi->map.root;
 	fr_txn_commit(&txn);
 	fi->map.ops = &fr_node_ops;
-	fr_bind_retire(fi, &txn, NULL);
+	fr_bind_retire(fi, &txn, old, size, end - 1, NULL);
 out:
 	mutex_unlock(&fi->map_lock);
 }

@@ -111,6 +111,7 @@ enum fr_stores {
  * @trunc_txn:	@map's transaction when the file was last opened with O_TRUNC
  * @written:	a backing was written since the last fsync; no lock, see sync.c
  * @sent_back:	FUSE has written pages back, which its server may not have yet
+ * @spliced:	pages of backings have been handed over; see splice.c
  * @stores:	pages of FUSE's cache may be stored into; see hold.c
  * @store_lock:	until the first store may be
  * @store_gp:	when all writers know
@@ -139,6 +140,7 @@ struct fr_inode {
 	bool changed;
 	bool mapped;
 	bool sent_back;
+	bool spliced;
 	enum fr_stores stores;
 	struct mutex store_lock;
 	unsigned long store_gp;
@@ -255,6 +257,8 @@ ssize_t fr_aio(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *iter,
 ssize_t fr_splice_read(struct file *in, loff_t *ppos,
 		       struct pipe_inode_info *pipe, size_t len,
 		       unsigned int flags);
+void fr_splice_part(struct fr_inode *fi, const struct fr_node *root, u64 first,
+		    u64 last);
 
 /* seek.c */
 loff_t fr_llseek(struct file *file, loff_t offset, int whence);

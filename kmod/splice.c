@@ -1,25 +1,188 @@
 // SPDX-License-Identifier: GPL-2.0
-/* splice() and sendfile() from a file with regions. */
+/*
+ * splice() and sendfile() from a file with regions.
+ *
+ * Inside one region, pages of the backing's cache are handed over as they are.
+ * They may stay in a pipe, or in a socket's queue, long after the region was
+ * unbound and the server has put something else there. So they leave the cache
+ * before the unbind returns: who has them keeps what he was given, and whoever
+ * writes to the backing from then on writes to another page. Of a backing
+ * whose cache is all there is, as in tmpfs, bytes are copied instead.
+ */
 
+#include <linux/backing-dev.h>
 #include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/pipe_fs_i.h>
+#include <linux/sched.h>
 #include <linux/splice.h>
 
+#include "compat.h"
 #include "regions.h"
 
-/*
- * Into pages of the pipe's own: those of the backing's cache would still be in
- * the pipe, or on their way to a network card, after the region is unbound, and
- * show what the server has put there since.
- */
+/* How long direct I/O may keep an unbind from taking its page away */
+#define FR_SPLICE_PATIENCE	(HZ / 2)
+
+/* Can pages leave the cache of @file, which is all that hands them over? */
+static bool fr_splice_can_part(struct file *file)
+{
+	return !file_inode(file)->i_sb->s_stack_depth &&
+	       mapping_can_writeback(file->f_mapping);
+}
+
+/* 0: the bytes at @pos cannot be had in this way. */
+static ssize_t fr_splice_region(struct fr_inode *fi, loff_t pos,
+				struct pipe_inode_info *pipe, size_t len,
+				unsigned int flags)
+{
+	struct fr_backing *backing;
+	const struct fr_node *root;
+	const struct cred *old;
+	struct fr_piece piece;
+	unsigned int space;
+	struct file *file;
+	ssize_t ret = 0;
+	loff_t from;
+	u64 eof;
+	int idx;
+
+	idx = srcu_read_lock(&fi->conn->srcu);
+	root = fr_load_root(fi->map.root);
+	eof = fr_read_eof(fi, root);
+	fr_map_find(root, pos, &piece);
+	if (pos >= eof || !piece.region ||
+	    !(fr_region_flags(piece.region) & FR_READ))
+		goto out;
+	backing = fr_region_backing(piece.region);
+	file = backing->file;
+	if (!file->f_op->splice_read || (file->f_flags & O_DIRECT) ||
+	    IS_DAX(file_inode(file)) || !fr_splice_can_part(file))
+		goto out;
+	from = fr_region_backing_pos(piece.region, pos);
+	/* Zeroes behind the backing's end have no pages */
+	if (from < 0 || from >= i_size_read(file_inode(file)))
+		goto out;
+	len = min_t(u64, len, min(piece.last + 1, eof) - pos);
+
+	space = pipe->max_usage - pipe_occupancy(pipe->head, pipe->tail);
+	len = min_t(size_t, len, (size_t)space << PAGE_SHIFT);
+
+	/* Whoever unbinds waits for SRCU, and looks at this then */
+	WRITE_ONCE(fi->spliced, true);
+	/* Not vfs_splice_read(): see rw.h for what is not asked again */
+	old = fr_override_creds(backing->cred);
+	ret = file->f_op->splice_read(file, &from, pipe, len, flags);
+	fr_revert_creds(old);
+out:
+	srcu_read_unlock(&fi->conn->srcu, idx);
+	return ret;
+}
+
 ssize_t fr_splice_read(struct file *in, loff_t *ppos,
 		       struct pipe_inode_info *pipe, size_t len,
 		       unsigned int flags)
 {
 	struct fr_inode *fi = fr_file_inode(in);
+	ssize_t ret;
+	int err;
 
 	if (!fi || !fr_load_root(fi->map.root)) {
 		fr_hold_pass_old(fi, *ppos, len);
 		return fr_orig_fops->splice_read(in, ppos, pipe, len, flags);
 	}
-	return copy_splice_read(in, ppos, pipe, len, flags);
+	if (fr_cache_busy(fi, in)) {
+		err = fr_cache_flush(fi, *ppos, (u64)*ppos + len - 1, false);
+		if (err)
+			return err;
+	}
+	ret = fr_splice_region(fi, *ppos, pipe, len, flags);
+	if (!ret)
+		return copy_splice_read(in, ppos, pipe, len, flags);
+	if (ret > 0)
+		*ppos += ret;
+	return ret;
+}
+
+/* Who else has @folio, of which the caller has a reference? */
+static bool fr_folio_is_held(struct folio *folio)
+{
+	return folio_ref_count(folio) > 1 + folio_nr_pages(folio) +
+					folio_has_private(folio) +
+					folio_mapcount(folio);
+}
+
+/* Take @folio out of the cache. A pin may be of one who is going to write. */
+static void fr_splice_part_folio(struct address_space *mapping,
+				 struct folio *folio, unsigned long until)
+{
+	loff_t pos = folio_pos(folio);
+	int err;
+
+	while (fr_folio_is_held(folio) && folio->mapping == mapping) {
+		err = -EBUSY;
+		if (!folio_maybe_dma_pinned(folio)) {
+			filemap_write_and_wait_range(mapping, pos,
+						     pos + folio_size(folio) - 1);
+			err = invalidate_inode_pages2_range(mapping,
+							    folio->index,
+							    folio->index);
+		}
+		if (err != -EBUSY)
+			break;
+		if (time_after(jiffies, until)) {
+			pr_warn_ratelimited("a page of a backing stays in use after its region was unbound\n");
+			break;
+		}
+		schedule_timeout_uninterruptible(1);
+	}
+}
+
+static void fr_splice_part_range(struct file *file, u64 start, u64 last,
+				 unsigned long until)
+{
+	struct address_space *mapping = file->f_mapping;
+	pgoff_t first = start >> PAGE_SHIFT, end = last >> PAGE_SHIFT;
+	struct folio_batch batch;
+	unsigned int i;
+
+	if (!fr_splice_can_part(file))
+		return;
+	folio_batch_init(&batch);
+	while (filemap_get_folios(mapping, &first, end, &batch)) {
+		for (i = 0; i < folio_batch_count(&batch); i++)
+			fr_splice_part_folio(mapping, batch.folios[i],
+					     until);
+		folio_batch_release(&batch);
+		cond_resched();
+	}
+}
+
+/*
+ * [@first, @last] was bound as @root has it. No reader is there any more;
+ * have nobody get at it through pages either.
+ */
+void fr_splice_part(struct fr_inode *fi, const struct fr_node *root, u64 first,
+		    u64 last)
+{
+	unsigned long until = jiffies + FR_SPLICE_PATIENCE;
+	struct fr_backing *backing;
+	struct fr_piece piece;
+	u64 start;
+
+	if (!READ_ONCE(fi->spliced))
+		return;
+	do {
+		fr_map_find(root, first, &piece);
+		piece.last = min(piece.last, last);
+		if (piece.region) {
+			backing = fr_region_backing(piece.region);
+			start = fr_region_backing_pos(piece.region, first);
+			fr_splice_part_range(backing->file, start,
+					     start + (piece.last - first),
+					     until);
+		}
+		first = piece.last + 1;
+		cond_resched();
+	} while (piece.last < last);
 }
