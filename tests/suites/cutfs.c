@@ -13,7 +13,7 @@
 
 #include "cutfs.h"
 
-struct cutfs cutfs = { .root = { .fd = -1, .lock = PTHREAD_RWLOCK_INITIALIZER } };
+struct cutfs cutfs = { .root = { .fd = -1, .lock = PTHREAD_RWLOCK_INITIALIZER }, .binds = 8 };
 
 static pthread_t churner;
 static _Atomic bool churning;
@@ -38,7 +38,7 @@ static void *churn(void *arg)
 		struct timespec pause = { .tv_nsec = 8000000 };
 		struct node *node = node_get_any((unsigned int)rand_r(&seed));
 
-		for (int i = 0; node && i < 8; i++) {
+		for (unsigned int i = 0; node && i < cutfs.binds; i++) {
 			lock_to_bind(node);
 			if (node->content)
 				bind_something(node, &seed);
@@ -110,6 +110,7 @@ static const struct fuse_opt options[] = {
 	{ "noregions", offsetof(struct cutfs, noregions), 1 },
 	{ "churn", offsetof(struct cutfs, churn), 1 },
 	{ "move", offsetof(struct cutfs, move), 1 },
+	{ "binds=%u", offsetof(struct cutfs, binds), 0 },
 	{ "-f", offsetof(struct cutfs, foreground), 1 },
 	FUSE_OPT_END,
 };
@@ -124,6 +125,7 @@ static const char usage[] =
 	"  -o aligned   edges lie between pages, so that mappings may be written to\n"
 	"  -o churn     regions are bound, cut and unbound all the time\n"
 	"  -o move      the same, and bytes are moved to other places; not for mappings\n"
+	"  -o binds=N   so many times every 8 ms (8)\n"
 	"  -o noregions serve all of it from this process\n";
 
 static int operand(void *data, const char *arg, int key, struct fuse_args *args)

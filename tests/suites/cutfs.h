@@ -97,6 +97,7 @@ struct node {
  * @noregions:	the library serves them
  * @churn:	bind again all the time
  * @move:	and move bytes from one place to another: not for mappings
+ * @binds:	how often every 8 ms
  * @foreground:	stay
  */
 struct cutfs {
@@ -107,6 +108,7 @@ struct cutfs {
 	int noregions;
 	int churn;
 	int move;
+	unsigned int binds;
 	int foreground;
 	char *source;
 	char *mountpoint;
