@@ -53,6 +53,7 @@ void fr_inode_put(struct fr_inode *fi)
 static void fr_inode_end(struct fr_inode *fi)
 {
 	fr_drop_end(fi);
+	fr_splice_part(fi, fi->map.root, 0, FR_LAST_MAX);
 	fr_inode_put(fi);
 	fr_pending_done();
 }

@@ -19,15 +19,21 @@
 #include <linux/splice.h>
 
 #include "compat.h"
+#include "fuse.h"
 #include "regions.h"
 
-/* How long direct I/O may keep an unbind from taking its page away */
+/* How long who stores into a page all the time may keep it in the cache */
 #define FR_SPLICE_PATIENCE	(HZ / 2)
 
-/* Can pages leave the cache of @file, which is all that hands them over? */
+/*
+ * Can pages leave the cache of @file, and are they its own? Not those of a
+ * FUSE file: that may take the server, who may be who unbinds.
+ */
 static bool fr_splice_can_part(struct file *file)
 {
-	return !file_inode(file)->i_sb->s_stack_depth &&
+	struct super_block *sb = file_inode(file)->i_sb;
+
+	return !sb->s_stack_depth && !fr_fuse_sb_conn(sb) &&
 	       mapping_can_writeback(file->f_mapping);
 }
 
@@ -112,7 +118,7 @@ static bool fr_folio_is_held(struct folio *folio)
 					folio_mapcount(folio);
 }
 
-/* Take @folio out of the cache. A pin may be of one who is going to write. */
+/* Take @folio out of the cache, as a direct write to the backing does. */
 static void fr_splice_part_folio(struct address_space *mapping,
 				 struct folio *folio, unsigned long until)
 {
@@ -120,14 +126,10 @@ static void fr_splice_part_folio(struct address_space *mapping,
 	int err;
 
 	while (fr_folio_is_held(folio) && folio->mapping == mapping) {
-		err = -EBUSY;
-		if (!folio_maybe_dma_pinned(folio)) {
-			filemap_write_and_wait_range(mapping, pos,
-						     pos + folio_size(folio) - 1);
-			err = invalidate_inode_pages2_range(mapping,
-							    folio->index,
-							    folio->index);
-		}
+		filemap_write_and_wait_range(mapping, pos,
+					     pos + folio_size(folio) - 1);
+		err = invalidate_inode_pages2_range(mapping, folio->index,
+						    folio->index);
 		if (err != -EBUSY)
 			break;
 		if (time_after(jiffies, until)) {
