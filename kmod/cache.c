@@ -77,7 +77,7 @@ static bool fr_cache_writable(struct fr_inode *fi, u64 start, u64 last)
 /* Can a dirty folio be written back without the server, to where it belongs? */
 static bool fr_folio_bound(struct fr_inode *fi, struct folio *folio)
 {
-	u64 start = folio_pos(folio), last = start + folio_size(folio) - 1;
+	u64 start = folio_pos(folio), last = fr_folio_last(folio);
 
 	return !fr_held_bound(fi, start, last) &&
 	       fr_cache_writable(fi, start, last);
@@ -102,8 +102,7 @@ static bool fr_cache_behind(struct fr_inode *fi, u64 start, u64 last)
 
 static bool fr_folio_behind(struct fr_inode *fi, struct folio *folio)
 {
-	return fr_cache_behind(fi, folio_pos(folio),
-			       folio_pos(folio) + folio_size(folio) - 1);
+	return fr_cache_behind(fi, folio_pos(folio), fr_folio_last(folio));
 }
 
 /* FUSE is about to write pages back, or has begun to. */
@@ -322,13 +321,12 @@ static int fr_writepages_run(struct fr_inode *fi, struct address_space *mapping,
 	struct fr_hold hold;
 	int err = 0;
 
-	fr_hold_begin(fi, &hold, start, folio_pos(last) + folio_size(last) - 1,
-		      FR_HOLD_BACK);
+	fr_hold_begin(fi, &hold, start, fr_folio_last(last), FR_HOLD_BACK);
 	n = fr_folios_run(fi, batch, i);
 	if (n) {
 		last = batch->folios[i + n - 1];
 		wbc->range_start = start;
-		wbc->range_end = folio_pos(last) + folio_size(last) - 1;
+		wbc->range_end = fr_folio_last(last);
 		err = fr_orig_aops->writepages(mapping, wbc);
 		for (; err == -ENOMEM && n; i++, n--)
 			fr_folio_redirty(mapping, batch->folios[i]);

@@ -109,8 +109,7 @@ static bool fr_drop_awaits(const struct fr_drop *drop, struct folio *folio)
 /* Does it go to the server because of a message? Then that will drop it. */
 static bool fr_drop_sent(const struct fr_drop *drop, struct folio *folio)
 {
-	return fr_held_bound(drop->fi, folio_pos(folio),
-			     folio_pos(folio) + folio_size(folio) - 1);
+	return fr_held_bound(drop->fi, folio_pos(folio), fr_folio_last(folio));
 }
 
 /*

@@ -37,6 +37,7 @@
 #include <linux/cred.h>
 #include <linux/fs.h>
 #include <linux/mutex.h>
+#include <linux/pagemap.h>
 #include <linux/refcount.h>
 #include <linux/rhashtable-types.h>
 #include <linux/srcu.h>
@@ -280,6 +281,11 @@ void fr_attr_give_back(struct fr_inode *fi);
 int fr_mmap(struct file *file, struct vm_area_struct *vma);
 
 /* cache.c */
+static inline u64 fr_folio_last(struct folio *folio)
+{
+	return folio_pos(folio) + folio_size(folio) - 1;
+}
+
 void fr_cache_take_over(struct fr_inode *fi);
 void fr_cache_give_back(struct fr_inode *fi);
 /* May there be something to flush? Costs what each read and write can bear. */

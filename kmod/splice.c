@@ -122,12 +122,11 @@ static bool fr_folio_is_held(struct folio *folio)
 static void fr_splice_part_folio(struct address_space *mapping,
 				 struct folio *folio, unsigned long until)
 {
-	loff_t pos = folio_pos(folio);
 	int err;
 
 	while (fr_folio_is_held(folio) && folio->mapping == mapping) {
-		filemap_write_and_wait_range(mapping, pos,
-					     pos + folio_size(folio) - 1);
+		filemap_write_and_wait_range(mapping, folio_pos(folio),
+					     fr_folio_last(folio));
 		err = invalidate_inode_pages2_range(mapping, folio->index,
 						    folio->index);
 		if (err != -EBUSY)
