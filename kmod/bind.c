@@ -120,17 +120,23 @@ static int fr_bind_apply(struct fr_conn *conn, struct fr_txn *txn,
 }
 
 /*
- * Free what the transaction took out of the tree @old, between @first and
- * @last, once no reader is in it.
+ * Free what the transaction, of @ops, took out of the tree @old, once no reader
+ * is in it.
  */
 static void fr_bind_retire(struct fr_inode *fi, struct fr_txn *txn,
-			   const struct fr_node *old, u64 first, u64 last,
-			   struct fr_retired *retired)
+			   const struct fr_node *old, const struct fr_op *ops,
+			   u32 count, struct fr_retired *retired)
 {
+	u32 i;
+
+	lockdep_assert_held(&fi->map_lock);
 	if (txn->removed) {
 		/* The promise to the server: nobody uses it any more */
 		synchronize_srcu_expedited(&fi->conn->srcu);
-		fr_splice_part(fi, old, first, last);
+		for (i = 0; i < count; i++)
+			fr_splice_part(fi, old, ops[i].start, ops[i].last, true);
+		if (!fi->map.root)
+			WRITE_ONCE(fi->spliced, false);
 		fr_nodes_free(&fr_node_ops, txn->retired);
 	} else if (txn->retired) {
 		retired->nodes = txn->retired;
@@ -189,7 +195,7 @@ static int fr_bind_inode(struct fr_inode *fi, const struct fr_op *ops, u32 count
 	fr_hold_begin(fi, &hold, first, last, FR_DROP_BOUND);
 	old = fi->map.root;
 	fr_txn_commit(&txn);
-	fr_bind_retire(fi, &txn, old, first, last, retired);
+	fr_bind_retire(fi, &txn, old, ops, count, retired);
 	mutex_unlock(&fi->map_lock);
 	/* What is dirty goes to the server, who may bind where it puts that */
 	if (first <= last)
@@ -210,6 +216,7 @@ void fr_bind_trim(struct fr_inode *fi, u64 size)
 	const struct fr_node *old;
 	struct fr_piece piece;
 	struct fr_txn txn;
+	struct fr_op op;
 
 	mutex_lock(&fi->map_lock);
 	tail = fr_map_whole_tail(fi->map.root);
@@ -222,11 +229,14 @@ void fr_bind_trim(struct fr_inode *fi, u64 size)
 		goto out;
 	fi->map.ops = &fr_node_nofail_ops;
 	fr_txn_begin(&txn, &fi->map);
-	WARN_ON_ONCE(fr_txn_unbind(&txn, size, end - 1));
+	op = (struct fr_op){
+		.kind = FR_OP_UNBIND, .start = size, .last = end - 1,
+	};
+	WARN_ON_ONCE(fr_txn_unbind(&txn, op.start, op.last));
 	old = fi->map.root;
 	fr_txn_commit(&txn);
 	fi->map.ops = &fr_node_ops;
-	fr_bind_retire(fi, &txn, old, size, end - 1, NULL);
+	fr_bind_retire(fi, &txn, old, &op, 1, NULL);
 out:
 	mutex_unlock(&fi->map_lock);
 }

@@ -37,6 +37,8 @@ struct fr_inode *fr_inode_find(struct inode *inode)
 /* No files, not in the table, so neither readers nor writers. May sleep. */
 static void fr_inode_free(struct fr_inode *fi)
 {
+	/* Without waiting for the backings' disks: this may be any task */
+	fr_splice_part(fi, fi->map.root, 0, FR_LAST_MAX, false);
 	fr_map_destroy(&fi->map);
 	fr_conn_put(fi->conn);
 	atomic_long_dec(&fr_live_inodes);
@@ -53,7 +55,6 @@ void fr_inode_put(struct fr_inode *fi)
 static void fr_inode_end(struct fr_inode *fi)
 {
 	fr_drop_end(fi);
-	fr_splice_part(fi, fi->map.root, 0, FR_LAST_MAX);
 	fr_inode_put(fi);
 	fr_pending_done();
 }

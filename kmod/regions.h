@@ -20,6 +20,7 @@
  *     mmap lock              MM's: page faults
  *       fr_inode.store_lock  the first store through a mapping (hold.c)
  *     fr_inode.map_lock      one writer per map
+ *       invalidate lock      of a backing (splice.c)
  *       fr_conn.lock         (spin) fr_inode.nr_files, .hashed; list of inodes
  *       fr_inode.holds_lock  (spin) pages not to be stored into
  *   fr_conn_mutex            attach, detach; list of connections
@@ -259,7 +260,7 @@ ssize_t fr_splice_read(struct file *in, loff_t *ppos,
 		       struct pipe_inode_info *pipe, size_t len,
 		       unsigned int flags);
 void fr_splice_part(struct fr_inode *fi, const struct fr_node *root, u64 first,
-		    u64 last);
+		    u64 last, bool write);
 
 /* seek.c */
 loff_t fr_llseek(struct file *file, loff_t offset, int whence);

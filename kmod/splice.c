@@ -22,8 +22,20 @@
 #include "fuse.h"
 #include "regions.h"
 
-/* How long who stores into a page all the time may keep it in the cache */
-#define FR_SPLICE_PATIENCE	(HZ / 2)
+/* How long an unbind bears with who has a page pinned, or stores into it */
+#define FR_SPLICE_PATIENCE	(HZ / 20)
+
+/**
+ * struct fr_part - pages that are to leave a backing's cache
+ * @mapping:	which
+ * @until:	jiffies when patience ends
+ * @write:	write them back first, if need be
+ */
+struct fr_part {
+	struct address_space *mapping;
+	unsigned long until;
+	bool write;
+};
 
 /*
  * Can pages leave the cache of @file, and are they its own? Not those of a
@@ -37,7 +49,10 @@ static bool fr_splice_can_part(struct file *file)
 	       mapping_can_writeback(file->f_mapping);
 }
 
-/* 0: the bytes at @pos cannot be had in this way. */
+/*
+ * 0: the bytes at @pos cannot be had in this way. Nor those of dirty pages,
+ * which an unbind would have to write first.
+ */
 static ssize_t fr_splice_region(struct fr_inode *fi, loff_t pos,
 				struct pipe_inode_info *pipe, size_t len,
 				unsigned int flags)
@@ -73,9 +88,12 @@ static ssize_t fr_splice_region(struct fr_inode *fi, loff_t pos,
 
 	space = pipe->max_usage - pipe_occupancy(pipe->head, pipe->tail);
 	len = min_t(size_t, len, (size_t)space << PAGE_SHIFT);
+	if (filemap_range_needs_writeback(file->f_mapping, from, from + len - 1))
+		goto out;
 
 	/* Whoever unbinds waits for SRCU, and looks at this then */
-	WRITE_ONCE(fi->spliced, true);
+	if (!READ_ONCE(fi->spliced))
+		WRITE_ONCE(fi->spliced, true);
 	/* Not vfs_splice_read(): see rw.h for what is not asked again */
 	old = fr_override_creds(backing->cred);
 	ret = file->f_op->splice_read(file, &from, pipe, len, flags);
@@ -110,63 +128,107 @@ ssize_t fr_splice_read(struct file *in, loff_t *ppos,
 	return ret;
 }
 
-/* Who else has @folio, of which the caller has a reference? */
+static int fr_splice_write(const struct fr_part *part, loff_t start, loff_t last)
+{
+	struct address_space *mapping = part->mapping;
+
+	if (!part->write || !filemap_range_needs_writeback(mapping, start, last))
+		return 0;
+	/* An error stays for fsync to tell */
+	return filemap_fdatawrite_range(mapping, start, last) ?:
+	       filemap_fdatawait_range_keep_errors(mapping, start, last);
+}
+
+/*
+ * Does anybody have @folio but the cache, mappings, and the caller? It is
+ * locked, so nobody begins to map it; who unmaps it meanwhile is counted.
+ */
 static bool fr_folio_is_held(struct folio *folio)
 {
-	return folio_ref_count(folio) > 1 + folio_nr_pages(folio) +
-					folio_has_private(folio) +
-					folio_mapcount(folio);
+	int refs = folio_ref_count(folio);
+
+	smp_rmb();	/* in this order */
+	return refs > 1 + folio_nr_pages(folio) + folio_has_private(folio) +
+		      folio_mapcount(folio);
 }
 
-/* Take @folio out of the cache, as a direct write to the backing does. */
-static void fr_splice_part_folio(struct address_space *mapping,
-				 struct folio *folio, unsigned long until)
+static bool fr_splice_holds(struct address_space *mapping, struct folio *folio)
 {
+	bool held;
+
+	/* What is yet to be read was not handed over */
+	if (!folio_test_uptodate(folio))
+		return false;
+	folio_lock(folio);
+	held = folio->mapping == mapping && fr_folio_is_held(folio);
+	folio_unlock(folio);
+	return held;
+}
+
+/*
+ * Take @folio out of the cache, as a direct write to the backing does. What
+ * cannot be written stays, with the only copy of its bytes; what is pinned may
+ * be about to be stored into, and is given some time.
+ */
+static int fr_splice_part_folio(struct fr_part *part, struct folio *folio,
+				loff_t last)
+{
+	struct address_space *mapping = part->mapping;
 	int err;
 
-	while (fr_folio_is_held(folio) && folio->mapping == mapping) {
-		filemap_write_and_wait_range(mapping, folio_pos(folio),
-					     fr_folio_last(folio));
-		err = invalidate_inode_pages2_range(mapping, folio->index,
-						    folio->index);
-		if (err != -EBUSY)
-			break;
-		if (time_after(jiffies, until)) {
-			pr_warn_ratelimited("a page of a backing stays in use after its region was unbound\n");
-			break;
+	while (fr_splice_holds(mapping, folio)) {
+		err = -EBUSY;
+		if (!folio_maybe_dma_pinned(folio) ||
+		    time_after(jiffies, part->until)) {
+			/* Most file systems let nobody store meanwhile */
+			filemap_invalidate_lock(mapping);
+			err = fr_splice_write(part, folio_pos(folio), last) ?:
+			      invalidate_inode_pages2_range(mapping,
+							    folio->index,
+							    folio->index);
+			filemap_invalidate_unlock(mapping);
 		}
+		if (err != -EBUSY || time_after(jiffies, part->until))
+			return err;
 		schedule_timeout_uninterruptible(1);
 	}
+	return 0;
 }
 
-static void fr_splice_part_range(struct file *file, u64 start, u64 last,
-				 unsigned long until)
+static void fr_splice_part_range(struct fr_part *part, u64 start, u64 last)
 {
-	struct address_space *mapping = file->f_mapping;
 	pgoff_t first = start >> PAGE_SHIFT, end = last >> PAGE_SHIFT;
 	struct folio_batch batch;
-	unsigned int i;
+	unsigned int i, n;
+	loff_t reach;
+	int err;
 
-	if (!fr_splice_can_part(file))
-		return;
 	folio_batch_init(&batch);
-	while (filemap_get_folios(mapping, &first, end, &batch)) {
-		for (i = 0; i < folio_batch_count(&batch); i++)
-			fr_splice_part_folio(mapping, batch.folios[i],
-					     until);
+	while (filemap_get_folios(part->mapping, &first, end, &batch)) {
+		n = folio_batch_count(&batch);
+		reach = fr_folio_last(batch.folios[n - 1]);
+		for (i = 0; i < n; i++) {
+			err = fr_splice_part_folio(part, batch.folios[i], reach);
+			if (err && part->write)
+				pr_warn_ratelimited("a spliced page stays in the cache of its backing: error %d\n",
+						    err);
+		}
 		folio_batch_release(&batch);
 		cond_resched();
 	}
 }
 
 /*
- * [@first, @last] was bound as @root has it. No reader is there any more;
- * have nobody get at it through pages either.
+ * [@first, @last] was bound as @root has it. No reader is there any more; have
+ * nobody get at it through pages either. @write: write them back where needed.
  */
 void fr_splice_part(struct fr_inode *fi, const struct fr_node *root, u64 first,
-		    u64 last)
+		    u64 last, bool write)
 {
-	unsigned long until = jiffies + FR_SPLICE_PATIENCE;
+	struct fr_part part = {
+		.until = jiffies + (write ? FR_SPLICE_PATIENCE : 0),
+		.write = write,
+	};
 	struct fr_backing *backing;
 	struct fr_piece piece;
 	u64 start;
@@ -176,12 +238,12 @@ void fr_splice_part(struct fr_inode *fi, const struct fr_node *root, u64 first,
 	do {
 		fr_map_find(root, first, &piece);
 		piece.last = min(piece.last, last);
-		if (piece.region) {
-			backing = fr_region_backing(piece.region);
+		backing = piece.region ? fr_region_backing(piece.region) : NULL;
+		if (backing && fr_splice_can_part(backing->file)) {
+			part.mapping = backing->file->f_mapping;
 			start = fr_region_backing_pos(piece.region, first);
-			fr_splice_part_range(backing->file, start,
-					     start + (piece.last - first),
-					     until);
+			fr_splice_part_range(&part, start,
+					     start + (piece.last - first));
 		}
 		first = piece.last + 1;
 		cond_resched();

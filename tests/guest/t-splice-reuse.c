@@ -21,6 +21,8 @@ static struct tfile *bound_in(const char *dir)
 	srv_start(s);
 	b = backing_new_in(dir, SIZE);
 	c = backing_new_in(dir, SIZE);
+	/* Dirty pages are copied */
+	CHECK_OK(fsync(b->fd));
 	srv_register(s, b);
 	srv_register(s, c);
 	close(srv_open(f, O_RDONLY));
@@ -61,7 +63,6 @@ static void reuse_after_splice(const char *dir)
 
 	CHECK_ZERO(region_unbind(f, PAGE, 5 * PAGE));
 	reuse(unbound, 9);
-	CHECK_OK(fsync(b->fd));
 	replaced = splice_some(f, 7 * PAGE);
 	CHECK_ZERO(region_bind(f, 7 * PAGE, 4 * PAGE, c, 0, FUSE_REGION_REPLACE));
 	reuse(replaced, 14);
@@ -101,6 +102,43 @@ TEST(g2_reuse_after_splice_keeps_mappings)
 	reuse(pipe, 9);
 	for (size_t i = 0; i < 4 * PAGE; i++)
 		CHECK_EQ(map[PAGE + i], 0);
+}
+
+/* Pages that have to be written before they can leave: with the same bytes, again */
+TEST(g2_reuse_after_splice_and_write)
+{
+	struct tfile *f = bound_in(shared_ext4());
+	unsigned char buf[4 * PAGE];
+	int pipe = splice_some(f, 2 * PAGE);
+
+	CHECK_EQ(pread(b->fd, buf, sizeof(buf), 9 * PAGE), (ssize_t)sizeof(buf));
+	CHECK_EQ(pwrite(b->fd, buf, sizeof(buf), 9 * PAGE), (ssize_t)sizeof(buf));
+	CHECK_ZERO(region_unbind(f, 0, 0));
+	reuse(pipe, 9);
+}
+
+TEST(g2_reuse_after_splice_of_dirty_page)
+{
+	struct tfile *f = bound_in(shared_ext4());
+	unsigned char buf[PAGE];
+	int pipe;
+
+	CHECK_EQ(pread(b->fd, buf, sizeof(buf), 10 * PAGE), (ssize_t)sizeof(buf));
+	CHECK_EQ(pwrite(b->fd, buf, sizeof(buf), 10 * PAGE), (ssize_t)sizeof(buf));
+	pipe = splice_some(f, 2 * PAGE);
+	CHECK_ZERO(region_unbind(f, 0, 0));
+	reuse(pipe, 9);
+}
+
+/* The server dies, or is done with regions, and the next one finds the place free. */
+TEST(g2_reuse_after_splice_and_detach)
+{
+	struct tfile *f = bound_in(shared_ext4());
+	int pipe = splice_some(f, 2 * PAGE);
+
+	srv_kill(f->srv);
+	usleep(300000);
+	reuse(pipe, 9);
 }
 
 TEST(g2_reuse_after_splice_and_eviction)
