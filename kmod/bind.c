@@ -127,14 +127,11 @@ static void fr_bind_retire(struct fr_inode *fi, struct fr_txn *txn,
 			   const struct fr_node *old, const struct fr_op *ops,
 			   u32 count, struct fr_retired *retired)
 {
-	u32 i;
-
 	lockdep_assert_held(&fi->map_lock);
 	if (txn->removed) {
 		/* The promise to the server: nobody uses it any more */
 		synchronize_srcu_expedited(&fi->conn->srcu);
-		for (i = 0; i < count; i++)
-			fr_splice_part(fi, old, ops[i].start, ops[i].last, true);
+		fr_splice_part(fi, old, ops, count, true);
 		if (!fi->map.root)
 			WRITE_ONCE(fi->spliced, false);
 		fr_nodes_free(&fr_node_ops, txn->retired);

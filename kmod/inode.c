@@ -10,6 +10,7 @@
 #include <linux/slab.h>
 #include <linux/task_work.h>
 
+#include "msg.h"
 #include "regions.h"
 
 static const struct rhashtable_params fr_inode_params = {
@@ -37,8 +38,10 @@ struct fr_inode *fr_inode_find(struct inode *inode)
 /* No files, not in the table, so neither readers nor writers. May sleep. */
 static void fr_inode_free(struct fr_inode *fi)
 {
+	const struct fr_op all = { .last = FR_LAST_MAX };
+
 	/* Without waiting for the backings' disks: this may be any task */
-	fr_splice_part(fi, fi->map.root, 0, FR_LAST_MAX, false);
+	fr_splice_part(fi, fi->map.root, &all, 1, false);
 	fr_map_destroy(&fi->map);
 	fr_conn_put(fi->conn);
 	atomic_long_dec(&fr_live_inodes);

@@ -47,6 +47,8 @@
 
 #include "map.h"
 
+struct fr_op;
+
 #undef pr_fmt
 #define pr_fmt(fmt) "fuse_regions: " fmt
 
@@ -259,8 +261,8 @@ ssize_t fr_aio(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *iter,
 ssize_t fr_splice_read(struct file *in, loff_t *ppos,
 		       struct pipe_inode_info *pipe, size_t len,
 		       unsigned int flags);
-void fr_splice_part(struct fr_inode *fi, const struct fr_node *root, u64 first,
-		    u64 last, bool write);
+void fr_splice_part(struct fr_inode *fi, const struct fr_node *root,
+		    const struct fr_op *ops, u32 count, bool write);
 
 /* seek.c */
 loff_t fr_llseek(struct file *file, loff_t offset, int whence);

@@ -20,6 +20,7 @@
 
 #include "compat.h"
 #include "fuse.h"
+#include "msg.h"
 #include "regions.h"
 
 /* How long an unbind bears with who has a page pinned, or stores into it */
@@ -218,34 +219,45 @@ static void fr_splice_part_range(struct fr_part *part, u64 start, u64 last)
 	}
 }
 
+static void fr_splice_part_op(struct fr_part *part, const struct fr_node *root,
+			      const struct fr_op *op)
+{
+	struct fr_backing *backing;
+	struct fr_piece piece;
+	u64 pos = op->start;
+	u64 start;
+
+	do {
+		fr_map_find(root, pos, &piece);
+		piece.last = min(piece.last, op->last);
+		backing = piece.region ? fr_region_backing(piece.region) : NULL;
+		if (backing && fr_splice_can_part(backing->file)) {
+			part->mapping = backing->file->f_mapping;
+			start = fr_region_backing_pos(piece.region, pos);
+			fr_splice_part_range(part, start,
+					     start + (piece.last - pos));
+		}
+		pos = piece.last + 1;
+		cond_resched();
+	} while (piece.last < op->last);
+}
+
 /*
- * [@first, @last] was bound as @root has it. No reader is there any more; have
- * nobody get at it through pages either. @write: write them back where needed.
+ * The bytes of @ops were bound as @root has it. No reader is there any more;
+ * have nobody get at them through pages either. @write: write those back first
+ * that need it.
  */
-void fr_splice_part(struct fr_inode *fi, const struct fr_node *root, u64 first,
-		    u64 last, bool write)
+void fr_splice_part(struct fr_inode *fi, const struct fr_node *root,
+		    const struct fr_op *ops, u32 count, bool write)
 {
 	struct fr_part part = {
 		.until = jiffies + (write ? FR_SPLICE_PATIENCE : 0),
 		.write = write,
 	};
-	struct fr_backing *backing;
-	struct fr_piece piece;
-	u64 start;
+	u32 i;
 
 	if (!READ_ONCE(fi->spliced))
 		return;
-	do {
-		fr_map_find(root, first, &piece);
-		piece.last = min(piece.last, last);
-		backing = piece.region ? fr_region_backing(piece.region) : NULL;
-		if (backing && fr_splice_can_part(backing->file)) {
-			part.mapping = backing->file->f_mapping;
-			start = fr_region_backing_pos(piece.region, first);
-			fr_splice_part_range(&part, start,
-					     start + (piece.last - first));
-		}
-		first = piece.last + 1;
-		cond_resched();
-	} while (piece.last < last);
+	for (i = 0; i < count; i++)
+		fr_splice_part_op(&part, root, &ops[i]);
 }
