@@ -53,6 +53,8 @@ static void reuse(int pipe, uint64_t page)
 	CHECK_EQ(pread(b->fd, buf, sizeof(buf), (off_t)(page * PAGE)), (ssize_t)sizeof(buf));
 	for (size_t i = 0; i < sizeof(buf); i++)
 		CHECK_EQ(buf[i], 0);
+	/* What is spliced next lies beside it, maybe in one large folio, and is not to be copied */
+	CHECK_OK(fsync(b->fd));
 }
 
 static void reuse_after_splice(const char *dir)
