@@ -93,8 +93,8 @@ TEST(g2_reuse_after_splice_overlay)
 TEST(g2_reuse_after_splice_keeps_mappings)
 {
 	struct tfile *f = bound_in(shared_ext4());
-	unsigned char *map = mmap(NULL, 10 * PAGE, PROT_READ, MAP_SHARED, srv_open(f, O_RDONLY),
-				  PAGE);
+	unsigned char *map =
+		mmap(NULL, 10 * PAGE, PROT_READ, MAP_SHARED, srv_open(f, O_RDONLY), PAGE);
 	int pipe = splice_some(f, 2 * PAGE);
 
 	CHECK(map != MAP_FAILED);
