@@ -132,13 +132,28 @@ static bool add_entry(struct fs *fs, struct dirbuf *buf, const struct tree_name 
 	return true;
 }
 
-/* Offsets: 1 follows ".", 2 follows "..", n + 3 follows the name with number n. */
+/*
+ * Offsets: 1 follows ".", 2 follows "..", n + 3 follows the name with number n.
+ * Anyone may seek to any other: there is nothing behind those.
+ */
+static uint32_t name_at(const struct tree *tree, uint32_t dir, off_t offset)
+{
+	const struct tree_name *name;
+
+	if (offset < 3)
+		return tree_inode(tree, dir)->first;
+	if (offset - 3 >= (off_t)tree->nr_names)
+		return TREE_NONE;
+	name = tree_name(tree, (uint32_t)(offset - 3));
+	return name->dir == dir ? name->next : TREE_NONE;
+}
+
 static void read_directory(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, bool plus)
 {
 	struct fs *fs = fs_of(req);
 	const struct tree *tree = fs->tree->tree;
 	const struct tree_inode *dir = tree_inode(tree, fs_number(nodeid));
-	uint32_t i = offset < 3 ? dir->first : tree_name(tree, (uint32_t)(offset - 3))->next;
+	uint32_t i = name_at(tree, fs_number(nodeid), offset);
 	struct dirbuf buf;
 
 	if (!dirbuf_begin(&buf, req, size, plus))
