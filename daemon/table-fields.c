@@ -126,12 +126,12 @@ const char *table_cut_line(struct table_line *line, const char *text, size_t len
 /* A letter as a number of bits; -1: none of them */
 static int unit_shift(const char *unit)
 {
-	static const char letters[] = "KMGT";
+	static const char letters[4] = "KMGT"; /* and no NUL, which a blank would be */
 	const char *found;
 
 	if (!unit[0])
 		return 0;
-	found = unit[1] ? NULL : strchr(letters, unit[0] & ~0x20);
+	found = unit[1] ? NULL : memchr(letters, unit[0] & ~0x20, sizeof(letters));
 	return found ? (int)(found - letters + 1) * 10 : -1;
 }
 

@@ -203,6 +203,8 @@ static const struct mistake mistakes[] = {
 	{ "a 0 1KB b 0", "1: LENGTH '1KB' is not a number of bytes (123, 0x7b, 4K, 2M, 1G, 1T)\n" },
 	{ "a 0 0x b 0", "1: LENGTH '0x' is not a number of bytes (123, 0x7b, 4K, 2M, 1G, 1T)\n" },
 	{ "a 0 \"\" b 0", "1: LENGTH '' is not a number of bytes (123, 0x7b, 4K, 2M, 1G, 1T)\n" },
+	{ "a 0 \"4 \" b 0",
+	  "1: LENGTH '4 ' is not a number of bytes (123, 0x7b, 4K, 2M, 1G, 1T)\n" },
 	{ "a 0 K b 0", "1: LENGTH 'K' is not a number of bytes (123, 0x7b, 4K, 2M, 1G, 1T)\n" },
 	{ "a 0 1 b 1f",
 	  "1: BACKING_OFFSET '1f' is not a number of bytes (123, 0x7b, 4K, 2M, 1G, 1T)\n" },
