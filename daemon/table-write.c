@@ -127,27 +127,30 @@ static int truncate_gaps(struct table_node *node, uint64_t size)
 static int truncate_node(struct tablefs *tablefs, struct table_node *node, fuse_ino_t nodeid,
 			 uint64_t size)
 {
-	int err = 0;
+	int err;
 
 	if (!node->file->writable)
 		return -EROFS;
+	/* An open that binds the file meanwhile is to see what is cut. */
+	pthread_mutex_lock(&tablefs->bind_lock);
 	if (node->file->whole) {
 		err = truncate_whole(node, size);
 	} else {
-		/* Without holding our lock: it may wait for reads, which take it. */
+		/* Without node->lock: it may wait for reads, which take it. */
 		err = fuse_regions_truncate(tablefs->fs->conn, nodeid, size);
 		if (!err)
 			err = truncate_gaps(node, size);
 	}
-	if (err)
-		return err;
-	pthread_mutex_lock(&node->lock);
-	node->size = size;
-	if (size < node->trim)
-		node->trim = size;
-	table_touch(node);
-	pthread_mutex_unlock(&node->lock);
-	return 0;
+	if (!err) {
+		pthread_mutex_lock(&node->lock);
+		node->size = size;
+		if (size < node->trim)
+			node->trim = size;
+		table_touch(node);
+		pthread_mutex_unlock(&node->lock);
+	}
+	pthread_mutex_unlock(&tablefs->bind_lock);
+	return err;
 }
 
 static void set_times(struct table_node *node, const struct stat *attr, int to_set)
