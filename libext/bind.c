@@ -104,7 +104,7 @@ int fuse_regions_apply(struct fuse_regions_conn *conn, uint64_t nodeid,
 		return -ENOMEM;
 	err = change(conn, inode, records, count);
 	/* An inode that the kernel does not know will never be forgotten. */
-	if (err && !inode->map.root && !inode->nr_dirty) {
+	if (err && !inode->map.root && !inode_is_dirty(inode)) {
 		inode_kill(conn, inode);
 		inode = NULL;
 	}
@@ -162,9 +162,7 @@ int fuse_regions_find(struct fuse_regions_conn *conn, uint64_t nodeid, uint64_t 
 
 	if (offset > FR_LAST_MAX)
 		return -EINVAL;
-	inode = inode_get(conn, nodeid);
-	if (inode)
-		pthread_rwlock_rdlock(&inode->lock);
+	inode = inode_get_locked_shared(conn, nodeid);
 	fr_map_find(inode_root(inode), offset, &piece);
 	*extent = (struct fuse_regions_extent){
 		.offset = offset,

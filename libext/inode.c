@@ -27,6 +27,7 @@ static struct inode *inode_new(void)
 	atomic_init(&inode->refs, 1);
 	inode->map.ops = &map_ops;
 	pthread_mutex_init(&inode->dirty_lock, NULL);
+	pthread_mutex_init(&inode->sync_lock, NULL);
 	/* Else a stream of reads would keep a change waiting for ever. */
 	pthread_rwlockattr_init(&attr);
 	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -44,6 +45,7 @@ void inode_put(struct inode *inode)
 		backing_put(inode->dirty[i]);
 	free(inode->dirty);
 	pthread_rwlock_destroy(&inode->lock);
+	pthread_mutex_destroy(&inode->sync_lock);
 	pthread_mutex_destroy(&inode->dirty_lock);
 	free(inode);
 }
@@ -68,6 +70,21 @@ struct inode *inode_get(struct fuse_regions_conn *conn, uint64_t nodeid)
 	inode = table_get(conn, nodeid);
 	pthread_mutex_unlock(&conn->lock);
 	return inode;
+}
+
+struct inode *inode_get_locked_shared(struct fuse_regions_conn *conn, uint64_t nodeid)
+{
+	for (;;) {
+		struct inode *inode = inode_get(conn, nodeid);
+
+		if (!inode)
+			return NULL;
+		pthread_rwlock_rdlock(&inode->lock);
+		if (!inode->dead)
+			return inode;
+		pthread_rwlock_unlock(&inode->lock);
+		inode_put(inode);
+	}
 }
 
 static struct inode *get_or_make(struct fuse_regions_conn *conn, uint64_t nodeid)

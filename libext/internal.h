@@ -3,6 +3,7 @@
  * What the library's files share.
  *
  * Locks, in the order in which they are taken:
+ *   inode->sync_lock	one fsync at a time
  *   inode->lock	the inode's map; held for reading while bytes are moved to
  *			or from backings, so that a change waits for them
  *   conn->lock		the tables of inodes and backings, for moments
@@ -59,8 +60,11 @@ struct backing {
  * @lock:	protects @map and @dead
  * @map:	its regions
  * @dead:	out of the table; look it up again
- * @dirty_lock:	protects the rest
+ * @dirty_lock:	protects @dirty, @nr_dirty, @room_dirty
  * @dirty:	backings that this process wrote to since the last fsync
+ * @sync_lock:	held during an fsync, protects @synced
+ * @synced:	an fsync has been through with all backings of the map: what was written
+ *		before the inode was forgotten, and met again, is not in @dirty
  */
 struct inode {
 	struct hash_link link;
@@ -71,6 +75,9 @@ struct inode {
 	pthread_mutex_t dirty_lock;
 	struct backing **dirty;
 	size_t nr_dirty;
+	size_t room_dirty;
+	pthread_mutex_t sync_lock;
+	bool synced;
 };
 
 /**
@@ -108,6 +115,9 @@ int reopen(int fd, int flags);
 /* A reference to the inode, or NULL when it has no regions. */
 struct inode *inode_get(struct fuse_regions_conn *conn, uint64_t nodeid);
 
+/* The same, with its lock held for reading; it is in the table. */
+struct inode *inode_get_locked_shared(struct fuse_regions_conn *conn, uint64_t nodeid);
+
 /* The same, made if need be, with its lock held for writing; NULL: no memory. */
 struct inode *inode_get_locked(struct fuse_regions_conn *conn, uint64_t nodeid);
 void inode_put(struct inode *inode);
@@ -120,6 +130,12 @@ static inline const struct fr_node *inode_root(const struct inode *inode)
 {
 	return inode ? inode->map.root : NULL;
 }
+
+/* sync.c */
+
+/* The next fsync is to sync @backing too. 0 or -ENOMEM. */
+int inode_mark_dirty(struct inode *inode, struct backing *backing);
+bool inode_is_dirty(struct inode *inode);
 
 /* kernel.c: all are for kernel mode, but the first */
 

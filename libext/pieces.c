@@ -9,9 +9,7 @@
 void request_lock(struct request *req)
 {
 	inode_put(req->inode);
-	req->inode = inode_get(req->conn, req->nodeid);
-	if (req->inode)
-		pthread_rwlock_rdlock(&req->inode->lock);
+	req->inode = inode_get_locked_shared(req->conn, req->nodeid);
 	req->locked = true;
 }
 
@@ -49,7 +47,7 @@ int request_cut(struct request *req, unsigned int access)
 	const struct fr_node *root = inode_root(req->inode);
 	uint64_t pos = req->pos, end = req->pos + req->len;
 
-	req->txn = req->inode ? req->inode->map.txn : 0;
+	req->txn = fr_map_txn(root);
 	req->nr = 0;
 	req->has_gap = false;
 	while (pos < end) {
@@ -82,7 +80,8 @@ bool request_relock(struct request *req)
 	/* The reference is kept for the comparison, lest a new inode have its address. */
 	req->inode = NULL;
 	request_lock(req);
-	same = req->inode == before && (!before || req->inode->map.txn == req->txn);
+	/* Of the content: a bind that fails, or finds nothing to do, is no reason to ask again. */
+	same = req->inode == before && fr_map_txn(inode_root(req->inode)) == req->txn;
 	inode_put(before);
 	return same;
 }

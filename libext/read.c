@@ -56,6 +56,9 @@ static int cut(struct reading *r, uint64_t wanted)
 {
 	uint64_t end = file_end(r);
 
+	/* No file has bytes behind that. */
+	if (end > FR_LAST_MAX + 1)
+		end = FR_LAST_MAX + 1;
 	r->req.len = wanted;
 	if (r->req.pos >= end)
 		r->req.len = 0;
@@ -119,15 +122,21 @@ static int prepare(struct reading *r, uint64_t wanted)
 	}
 }
 
+/* Some bytes at @pos, or the next ones of what has no positions */
+static ssize_t read_some(int fd, char *data, uint64_t len, uint64_t pos, bool seek)
+{
+	if (!seek)
+		return read(fd, data, len);
+	return pos > INT64_MAX ? 0 : pread(fd, data, len, (off_t)pos);
+}
+
 /* Bytes past the end of the file behind @fd are zeroes. */
-static int read_fd(int fd, char *data, uint64_t len, uint64_t pos)
+static int read_fd(int fd, char *data, uint64_t len, uint64_t pos, bool seek)
 {
 	uint64_t done = 0;
 
 	while (done < len) {
-		ssize_t n = pos + done > INT64_MAX
-				    ? 0
-				    : pread(fd, data + done, len - done, (off_t)(pos + done));
+		ssize_t n = read_some(fd, data + done, len - done, pos + done, seek);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -146,7 +155,8 @@ static int read_gap(const struct piece *piece, char *data)
 	const struct fuse_buf *gap = &piece->gap;
 
 	if (gap->flags & FUSE_BUF_IS_FD) {
-		int err = read_fd(gap->fd, data, gap->size, gap->pos);
+		int err =
+			read_fd(gap->fd, data, gap->size, gap->pos, gap->flags & FUSE_BUF_FD_SEEK);
 
 		if (err)
 			return err;
@@ -165,7 +175,7 @@ static ssize_t copy_pieces(struct reading *r, char *data)
 	for (size_t i = 0; i < r->req.nr; i++) {
 		struct piece *piece = &r->req.v[i];
 		int err = piece->backing ? read_fd(piece->backing->fd, data + done, piece->len,
-						   piece->backing_pos)
+						   piece->backing_pos, true)
 					 : read_gap(piece, data + done);
 
 		if (err) {
@@ -237,7 +247,8 @@ static int reply_spliced(struct reading *r, struct fuse_req *req)
 {
 	struct {
 		struct fuse_bufvec vec;
-		struct fuse_buf more[2 * SPLICE_MAX_PIECES];
+		/* A piece is at most bytes, zeroes for its file's end, and for its own */
+		struct fuse_buf more[3 * SPLICE_MAX_PIECES];
 	} bufs = { .vec = { .count = 0 } };
 
 	for (size_t i = 0; i < r->req.nr; i++) {
@@ -264,10 +275,27 @@ static int reply_copied(struct reading *r, struct fuse_req *req)
 	return ret;
 }
 
+/* What ends where fstat() says: not so a device, nor a pipe, nor what procfs has */
+static bool has_size(const struct fuse_buf *buf)
+{
+	struct stat st;
+
+	return buf->flags & FUSE_BUF_FD_SEEK && fstat(buf->fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	       st.st_size > 0;
+}
+
 static bool can_splice(const struct reading *r)
 {
-	return r->req.nr <= SPLICE_MAX_PIECES && r->req.len >= SPLICE_MIN_SIZE &&
-	       r->req.len <= ZEROES_SIZE;
+	if (r->req.nr > SPLICE_MAX_PIECES || r->req.len < SPLICE_MIN_SIZE ||
+	    r->req.len > ZEROES_SIZE)
+		return false;
+	for (size_t i = 0; i < r->req.nr; i++) {
+		const struct fuse_buf *gap = &r->req.v[i].gap;
+
+		if (!r->req.v[i].backing && gap->flags & FUSE_BUF_IS_FD && !has_size(gap))
+			return false;
+	}
+	return true;
 }
 
 static void end(struct reading *r)

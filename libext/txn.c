@@ -104,12 +104,19 @@ static void add_whole(struct fuse_regions_txn *txn, const struct fr_region *whol
 			      flags | FUSE_REGION_REPLACE);
 }
 
+/* A part of what add_whole() binds */
+static bool is_of_whole(const struct fr_region *region, const struct fr_region *whole)
+{
+	return whole && region->backing_flags == whole->backing_flags &&
+	       region->backing_start - region->start == whole->backing_start - whole->start;
+}
+
 static void add_piece(struct fuse_regions_txn *txn, const struct fr_piece *piece,
 		      const struct fr_region *whole)
 {
 	uint64_t length = piece->last - piece->pos + 1;
 
-	if (piece->region && piece->region != whole)
+	if (piece->region && !is_of_whole(piece->region, whole))
 		fuse_regions_txn_bind(txn, piece->pos, length,
 				      ((struct backing *)fr_region_backing(piece->region))->id,
 				      piece->region->backing_start,

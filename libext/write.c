@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0
-/* Carrying out WRITE from the map, and syncing what was written. */
+/* Carrying out WRITE from the map. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,38 +14,12 @@ struct taker {
 	void *ctx;
 };
 
-static int remember(struct inode *inode, struct backing *backing)
-{
-	struct backing **dirty;
-
-	for (size_t i = 0; i < inode->nr_dirty; i++)
-		if (inode->dirty[i] == backing)
-			return 0;
-	dirty = reallocarray(inode->dirty, inode->nr_dirty + 1, sizeof(struct backing *));
-	if (!dirty)
-		return -ENOMEM;
-	backing_get(backing);
-	inode->dirty = dirty;
-	inode->dirty[inode->nr_dirty++] = backing;
-	return 0;
-}
-
-/* To be done before writing: bytes that cannot be synced later must not be written. */
-static int mark_dirty(struct inode *inode, struct backing *backing)
-{
-	int err;
-
-	pthread_mutex_lock(&inode->dirty_lock);
-	err = remember(inode, backing);
-	pthread_mutex_unlock(&inode->dirty_lock);
-	return err;
-}
-
 /* Writes the piece's bytes; the number written, or a negative errno. */
 static ssize_t write_bound(struct request *req, const struct piece *piece, struct fuse_bufvec *in)
 {
 	struct fuse_bufvec out = FUSE_BUFVEC_INIT(piece->len);
-	int err = mark_dirty(req->inode, piece->backing);
+	/* Before writing: bytes that cannot be synced later must not be written. */
+	int err = inode_mark_dirty(req->inode, piece->backing);
 
 	if (err)
 		return err;
@@ -149,18 +123,25 @@ static void free_mem(char **mem)
 	free(*mem);
 }
 
-/* All of @in in one piece of memory: its own if it is that already. */
-static const char *as_memory(struct fuse_bufvec *in, size_t size, char **mem)
+/* All of @in in one piece of memory, its own if it is that already; else @mem is to be freed. */
+static int as_memory(struct fuse_bufvec *in, size_t size, char **mem, const char **data)
 {
 	struct fuse_bufvec out = FUSE_BUFVEC_INIT(size);
+	ssize_t n;
 
-	if (in->idx + 1 == in->count && !(in->buf[in->idx].flags & FUSE_BUF_IS_FD))
-		return (char *)in->buf[in->idx].mem + in->off;
+	if (in->idx + 1 == in->count && !(in->buf[in->idx].flags & FUSE_BUF_IS_FD)) {
+		*data = (char *)in->buf[in->idx].mem + in->off;
+		return 0;
+	}
 	*mem = malloc(size);
 	if (!*mem)
-		return NULL;
+		return -ENOMEM;
 	out.buf[0].mem = *mem;
-	return fuse_buf_copy(&out, in, 0) == (ssize_t)size ? *mem : NULL;
+	*data = *mem;
+	n = fuse_buf_copy(&out, in, 0);
+	if (n < 0)
+		return (int)n;
+	return n == (ssize_t)size ? 0 : -EIO;
 }
 
 static int check_range(size_t size, off_t offset)
@@ -194,9 +175,9 @@ ssize_t fuse_regions_write_buf(struct fuse_regions_conn *conn, uint64_t nodeid,
 		return err;
 	if (!req.has_gap)
 		return write_pieces(&req, in, NULL);
-	data = as_memory(in, size, &mem);
-	if (!data)
-		return -EIO;
+	err = as_memory(in, size, &mem, &data);
+	if (err)
+		return err;
 	return write_mem(&req, &taker, data);
 }
 
@@ -216,41 +197,4 @@ ssize_t fuse_regions_write(struct fuse_regions_conn *conn, uint64_t nodeid, cons
 		return err;
 	request_lock(&req);
 	return write_mem(&req, &taker, data);
-}
-
-static int sync_backing(const struct backing *backing, int datasync)
-{
-	int ret = datasync ? fdatasync(backing->fd) : fsync(backing->fd);
-
-	return ret < 0 ? -errno : 0;
-}
-
-int fuse_regions_fsync(struct fuse_regions_conn *conn, uint64_t nodeid, int datasync)
-{
-	struct inode *inode = inode_get(conn, nodeid);
-	struct backing **dirty;
-	size_t nr;
-	int err = 0;
-
-	if (!inode)
-		return 0;
-	/* Taken off the list first: what is written from now on is for the next call. */
-	pthread_mutex_lock(&inode->dirty_lock);
-	dirty = inode->dirty;
-	nr = inode->nr_dirty;
-	inode->dirty = NULL;
-	inode->nr_dirty = 0;
-	pthread_mutex_unlock(&inode->dirty_lock);
-	for (size_t i = 0; i < nr; i++) {
-		int this_err = sync_backing(dirty[i], datasync);
-
-		if (this_err && !err)
-			err = this_err;
-		if (this_err)
-			mark_dirty(inode, dirty[i]);
-		backing_put(dirty[i]);
-	}
-	free(dirty);
-	inode_put(inode);
-	return err;
 }

@@ -189,7 +189,8 @@ int fuse_regions_backing_open(struct fuse_regions_conn *conn, int fd);
  * @conn:	a connection
  * @backing:	the id
  *
- * Regions that use it stay, and keep the file open.
+ * Regions that use it stay, and keep the file open; as long as they do, it
+ * counts for info.max_backings in kernel mode.
  *
  * Return: 0; -ENOENT: no such id.
  */
@@ -334,9 +335,11 @@ void fuse_regions_forget(struct fuse_regions_conn *conn, uint64_t nodeid);
  * the inode, regions and all, and then looked it up anew. Requests are still
  * answered rightly, but by this process, until this call. It is harmless
  * when the kernel has the regions, and does nothing in user mode. Sent in
- * messages of at most info.max_records.
+ * messages of at most info.max_records; what is bound, or a gap, where a
+ * whole-file region was before must fit into one.
  *
- * Return: 0 or a negative errno, as fuse_regions_apply().
+ * Return: 0 or a negative errno, as fuse_regions_apply(); -E2BIG: it does
+ * not fit. Requests are then answered by this process for good.
  */
 int fuse_regions_rebind(struct fuse_regions_conn *conn, uint64_t nodeid);
 
@@ -380,7 +383,8 @@ int fuse_regions_find(struct fuse_regions_conn *conn, uint64_t nodeid, uint64_t 
  *		(->flags, ->fd, ->pos as in libfuse) that stays valid until
  *		the reading call returns. ->size may be made smaller: the
  *		missing bytes read as zeroes. A descriptor that ends early
- *		reads as zeroes, too.
+ *		reads as zeroes, too. Bytes of regular files are spliced, of
+ *		others (block devices, pipes) copied.
  *
  * May be called again for the same bytes when another thread changes the map
  * meanwhile, and may itself change it: bytes that it binds are then read from
@@ -491,10 +495,13 @@ ssize_t fuse_regions_write(struct fuse_regions_conn *conn, uint64_t nodeid, cons
  * @datasync:	as the FSYNC handler's
  *
  * Covers the backings that fuse_regions_write_buf() wrote to since the last
- * call. What the kernel wrote it syncs itself.
+ * call, and in the first call after the inode's first bind all that it is
+ * bound to: others of its bytes may have been written before the kernel
+ * forgot the inode. What the kernel wrote it syncs itself. Waits for writes
+ * and for other syncs of the inode that are under way.
  *
- * Return: 0 or a negative errno; the backings that failed are tried again
- * by the next call.
+ * Return: 0 or a negative errno (fsync(2)'s, -ENOMEM); the backings that
+ * failed are tried again by the next call.
  */
 int fuse_regions_fsync(struct fuse_regions_conn *conn, uint64_t nodeid, int datasync);
 

@@ -18,9 +18,11 @@ daemon_test(tree tree.c)
 
 if(TARGET fuse-regions)
   pkg_check_modules(FUSE3 REQUIRED IMPORTED_TARGET fuse3>=3.12)
-  foreach(name libext libext-io libext-threads)
+  foreach(name libext libext-io libext-rebind libext-reply libext-sync libext-threads)
     unit_test(${name})
     target_link_libraries(test-${name} PRIVATE fuse-regions PkgConfig::FUSE3)
     target_compile_definitions(test-${name} PRIVATE FUSE_USE_VERSION=312 _GNU_SOURCE)
   endforeach()
+  # It makes the library believe that there is a kernel to talk to.
+  target_include_directories(test-libext-rebind PRIVATE "${PROJECT_SOURCE_DIR}/libext")
 endif()

@@ -119,6 +119,14 @@ START_TEST(whole_file)
 }
 END_TEST
 
+/* No file has more bytes than that. */
+START_TEST(read_at_the_end_of_everything)
+{
+	expect_read("000", 100, (off_t)INT64_MAX - 3, UINT64_MAX);
+	expect_read("", 100, INT64_MAX, UINT64_MAX);
+}
+END_TEST
+
 START_TEST(write_only_is_no_source)
 {
 	uint32_t a = make_backing(make_file("abc", 3));
@@ -200,6 +208,53 @@ START_TEST(gap_that_binds)
 	ck_assert_int_eq(fuse_regions_read(conn, NODE, got, 10, 0, 10, gap_letters, &asked), 10);
 	ck_assert(!memcmp(got, "abcdefghij", 10));
 	ck_assert_uint_eq(asked.calls, 1);
+}
+END_TEST
+
+/*
+ * A callback whose bind is refused, or finds nothing to do, has not changed
+ * the map: its own bytes are the answer, and nobody asks again.
+ */
+static void try_to_bind(uint64_t offset, uint64_t size, struct asked *asked)
+{
+	ck_assert_uint_lt(asked->calls++, 5);
+	ck_assert_int_eq(fuse_regions_bind(conn, NODE, offset, size, 999, 0, READ | WRITE),
+			 -ENOENT);
+	ck_assert_int_eq(fuse_regions_bind(conn, NODE, 2, size, asked->bind, 0, READ), -EEXIST);
+	ck_assert_int_eq(fuse_regions_unbind(conn, NODE, 0, 2), 0);
+}
+
+static int gap_refused(void *ctx, uint64_t nodeid, uint64_t offset, struct fuse_buf *buf)
+{
+	(void)nodeid;
+	try_to_bind(offset, buf->size, ctx);
+	memset(buf->mem, '-', buf->size);
+	return 0;
+}
+
+static ssize_t copy_up_refused(void *ctx, uint64_t nodeid, uint64_t offset, const void *data,
+			       size_t size, unsigned int flags)
+{
+	(void)nodeid;
+	(void)data;
+	(void)flags;
+	try_to_bind(offset, size, ctx);
+	return (ssize_t)size;
+}
+
+START_TEST(gap_whose_bind_fails)
+{
+	uint32_t a = make_backing(make_file("abcdefghij", 10));
+	struct asked asked = { .bind = a };
+	char got[10];
+
+	must_bind(2, 3, a, 2, READ);
+	ck_assert_int_eq(fuse_regions_read(conn, NODE, got, 10, 0, 10, gap_refused, &asked), 10);
+	ck_assert(!memcmp(got, "--cde-----", 10));
+	ck_assert_uint_eq(asked.calls, 2);
+	asked.calls = 0;
+	ck_assert_int_eq(fuse_regions_write(conn, NODE, "0123", 4, 0, copy_up_refused, &asked), 4);
+	ck_assert_uint_eq(asked.calls, 2);
 }
 END_TEST
 
@@ -501,9 +556,10 @@ int main(void)
 	TCase *loop;
 
 	unit_tcase_with(suite, "reads", setup, teardown, pieces, short_backing_is_no_end,
-			whole_file, write_only_is_no_source, odd_descriptors);
+			whole_file, read_at_the_end_of_everything, write_only_is_no_source,
+			odd_descriptors);
 	unit_tcase_with(suite, "callbacks", setup, teardown, gap_errors, gap_that_binds,
-			copy_on_write, short_writes);
+			gap_whose_bind_fails, copy_on_write, short_writes);
 	loop = unit_add_tcase(suite, "random", (const TTest *const[]){ NULL }, setup, teardown);
 	tcase_add_loop_test(loop, at_random, 0, 4);
 	return unit_run(suite);

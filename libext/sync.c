@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0
+/*
+ * Syncing the backings that this process wrote to.
+ *
+ * A backing is on the inode's list from before it is written to, under the
+ * inode's lock, until a sync of it succeeded. A sync takes the list with that
+ * lock held for writing, so that no write is between the two.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+static int append(struct inode *inode, struct backing *backing)
+{
+	struct backing **dirty = inode->dirty;
+
+	if (inode->nr_dirty == inode->room_dirty) {
+		size_t room = inode->room_dirty ? inode->room_dirty * 2 : 4;
+
+		dirty = reallocarray(dirty, room, sizeof(struct backing *));
+		if (!dirty)
+			return -ENOMEM;
+		inode->dirty = dirty;
+		inode->room_dirty = room;
+	}
+	backing_get(backing);
+	dirty[inode->nr_dirty++] = backing;
+	return 0;
+}
+
+static bool is_dirty(const struct inode *inode, const struct backing *backing)
+{
+	for (size_t i = inode->nr_dirty; i > 0; i--)
+		if (inode->dirty[i - 1] == backing)
+			return true;
+	return false;
+}
+
+int inode_mark_dirty(struct inode *inode, struct backing *backing)
+{
+	int err;
+
+	pthread_mutex_lock(&inode->dirty_lock);
+	err = is_dirty(inode, backing) ? 0 : append(inode, backing);
+	pthread_mutex_unlock(&inode->dirty_lock);
+	return err;
+}
+
+bool inode_is_dirty(struct inode *inode)
+{
+	bool dirty;
+
+	pthread_mutex_lock(&inode->dirty_lock);
+	dirty = inode->nr_dirty;
+	pthread_mutex_unlock(&inode->dirty_lock);
+	return dirty;
+}
+
+/* Every backing of the map, many of them more than once */
+static int append_all(struct inode *inode)
+{
+	const struct backing *last = NULL;
+	struct fr_piece piece = { .last = UINT64_MAX };
+	int err = 0;
+
+	do {
+		struct backing *backing;
+
+		fr_map_find(inode->map.root, piece.last + 1, &piece);
+		backing = piece.region ? fr_region_backing(piece.region) : NULL;
+		if (backing && backing != last)
+			err = append(inode, backing);
+		last = backing;
+	} while (!err && piece.last < FR_LAST_MAX);
+	return err;
+}
+
+static int compare(const void *a, const void *b)
+{
+	uintptr_t left = (uintptr_t) * (struct backing *const *)a;
+	uintptr_t right = (uintptr_t) * (struct backing *const *)b;
+
+	return (left > right) - (left < right);
+}
+
+static size_t make_unique(struct backing **v, size_t nr)
+{
+	size_t kept = 0;
+
+	if (!nr)
+		return 0;
+	qsort(v, nr, sizeof(*v), compare);
+	for (size_t i = 0; i < nr; i++) {
+		if (kept && v[kept - 1] == v[i])
+			backing_put(v[i]);
+		else
+			v[kept++] = v[i];
+	}
+	return kept;
+}
+
+/* Take the list, which then is the caller's, references and all. */
+static int take_dirty(struct inode *inode, struct backing ***dirty, size_t *nr)
+{
+	int err = 0;
+
+	pthread_rwlock_wrlock(&inode->lock);
+	pthread_mutex_lock(&inode->dirty_lock);
+	if (!inode->synced)
+		err = append_all(inode);
+	if (!err) {
+		*dirty = inode->dirty;
+		*nr = inode->nr_dirty;
+		inode->dirty = NULL;
+		inode->nr_dirty = 0;
+		inode->room_dirty = 0;
+		inode->synced = true;
+	}
+	pthread_mutex_unlock(&inode->dirty_lock);
+	pthread_rwlock_unlock(&inode->lock);
+	return err;
+}
+
+static int sync_backing(const struct backing *backing, int datasync)
+{
+	int ret = datasync ? fdatasync(backing->fd) : fsync(backing->fd);
+
+	return ret < 0 ? -errno : 0;
+}
+
+static int sync_dirty(struct inode *inode, int datasync)
+{
+	struct backing **dirty;
+	size_t nr;
+	int err = take_dirty(inode, &dirty, &nr);
+
+	if (err)
+		return err;
+	nr = make_unique(dirty, nr);
+	for (size_t i = 0; i < nr; i++) {
+		int this_err = sync_backing(dirty[i], datasync);
+
+		if (this_err && !err)
+			err = this_err;
+		/* Without memory to remember one, all are synced next time. */
+		if (this_err && inode_mark_dirty(inode, dirty[i]))
+			inode->synced = false;
+		backing_put(dirty[i]);
+	}
+	free(dirty);
+	return err;
+}
+
+int fuse_regions_fsync(struct fuse_regions_conn *conn, uint64_t nodeid, int datasync)
+{
+	struct inode *inode = inode_get(conn, nodeid);
+	int err;
+
+	if (!inode)
+		return 0;
+	/* Nobody returns before what an earlier call took off the list is synced. */
+	pthread_mutex_lock(&inode->sync_lock);
+	err = sync_dirty(inode, datasync);
+	pthread_mutex_unlock(&inode->sync_lock);
+	inode_put(inode);
+	return err;
+}

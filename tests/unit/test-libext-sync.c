@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0
+/* fuse_regions_fsync() of libfuse-regions: which backings it syncs, and when it returns. */
+#include "unit.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <fuse_lowlevel.h>
+
+#include "fuse_regions.h"
+
+#define NODE 5
+#define RW (FUSE_REGION_READ | FUSE_REGION_WRITE)
+#define FILES 2
+
+static struct fuse_regions_conn *conn;
+static int files[FILES];
+static uint32_t ids[FILES];
+static ino_t inodes[FILES];
+
+/* The library finds these before libc's. */
+#define interposed __attribute__((visibility("default")))
+
+static atomic_uint syncs[FILES];
+static atomic_bool hold_sync, hold_write;
+static atomic_uint in_sync, in_write;
+static atomic_int sync_err;
+
+static void wait_while(atomic_bool *held)
+{
+	while (atomic_load(held))
+		usleep(100);
+}
+
+static void wait_for(atomic_uint *count)
+{
+	for (int i = 0; i < 100000 && !atomic_load(count); i++)
+		usleep(100);
+	ck_assert_uint_gt(atomic_load(count), 0);
+}
+
+static int count_sync(int fd)
+{
+	struct stat st;
+
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	atomic_fetch_add(&in_sync, 1);
+	wait_while(&hold_sync);
+	for (int i = 0; i < FILES; i++)
+		if (inodes[i] == st.st_ino)
+			atomic_fetch_add(&syncs[i], 1);
+	errno = atomic_load(&sync_err);
+	return errno ? -1 : 0;
+}
+
+interposed int fsync(int fd)
+{
+	return count_sync(fd);
+}
+
+interposed int fdatasync(int fd)
+{
+	return count_sync(fd);
+}
+
+interposed ssize_t pwrite64(int fd, const void *data, size_t size, off64_t offset)
+{
+	atomic_fetch_add(&in_write, 1);
+	wait_while(&hold_write);
+	return syscall(SYS_pwrite64, fd, data, size, offset);
+}
+
+static void setup(void)
+{
+	const struct fuse_regions_config config = { .flags = FUSE_REGIONS_USER_MODE };
+
+	ck_assert_int_eq(fuse_regions_open(NULL, &config, &conn), 0);
+	for (int i = 0; i < FILES; i++) {
+		struct stat st;
+		int id;
+
+		files[i] = memfd_create("test", MFD_CLOEXEC);
+		ck_assert_int_eq(ftruncate(files[i], 100), 0);
+		ck_assert_int_eq(fstat(files[i], &st), 0);
+		inodes[i] = st.st_ino;
+		id = fuse_regions_backing_open(conn, files[i]);
+		ck_assert_int_gt(id, 0);
+		ids[i] = (uint32_t)id;
+		atomic_store(&syncs[i], 0);
+	}
+}
+
+static void teardown(void)
+{
+	fuse_regions_close(conn);
+	for (int i = 0; i < FILES; i++)
+		close(files[i]);
+}
+
+static void bind_both(void)
+{
+	for (unsigned int i = 0; i < FILES; i++)
+		ck_assert_int_eq(fuse_regions_bind(conn, NODE, i * 10, 10, ids[i], 0, RW), 0);
+}
+
+static void write_at(uint64_t offset)
+{
+	ck_assert_int_eq(fuse_regions_write(conn, NODE, "x", 1, (off_t)offset, NULL, NULL), 1);
+}
+
+static void expect_syncs(unsigned int first, unsigned int second)
+{
+	unsigned int got[] = { atomic_exchange(&syncs[0], 0), atomic_exchange(&syncs[1], 0) };
+
+	ck_assert_uint_eq(got[0], first);
+	ck_assert_uint_eq(got[1], second);
+}
+
+static void sync_now(void)
+{
+	ck_assert_int_eq(fuse_regions_fsync(conn, NODE, 0), 0);
+}
+
+START_TEST(what_was_written_once)
+{
+	sync_now(); /* nothing is known of the inode */
+	bind_both();
+	sync_now();
+	expect_syncs(1, 1); /* as it may have been written before it was met */
+	sync_now();
+	expect_syncs(0, 0);
+	write_at(0);
+	write_at(1);
+	sync_now();
+	expect_syncs(1, 0);
+	write_at(10);
+	ck_assert_int_eq(fuse_regions_fsync(conn, NODE, 1), 0);
+	expect_syncs(0, 1);
+}
+END_TEST
+
+START_TEST(written_before_forget)
+{
+	bind_both();
+	sync_now();
+	write_at(10);
+	fuse_regions_forget(conn, NODE);
+	bind_both();
+	expect_syncs(1, 1);
+	sync_now();
+	expect_syncs(1, 1);
+}
+END_TEST
+
+START_TEST(failed_sync_is_tried_again)
+{
+	bind_both();
+	sync_now();
+	expect_syncs(1, 1);
+	write_at(0);
+	atomic_store(&sync_err, EIO);
+	ck_assert_int_eq(fuse_regions_fsync(conn, NODE, 0), -EIO);
+	atomic_store(&sync_err, 0);
+	expect_syncs(1, 0);
+	sync_now();
+	expect_syncs(1, 0);
+}
+END_TEST
+
+static void *writer(void *arg)
+{
+	(void)arg;
+	write_at(0);
+	return NULL;
+}
+
+static void *syncer(void *arg)
+{
+	(void)arg;
+	sync_now();
+	return NULL;
+}
+
+/* A write that is under way during an fsync is synced by it, or by the next. */
+START_TEST(write_under_way)
+{
+	pthread_t write_thread, sync_thread;
+
+	bind_both();
+	sync_now();
+	expect_syncs(1, 1);
+	atomic_store(&in_write, 0);
+	atomic_store(&hold_write, true);
+	ck_assert_int_eq(pthread_create(&write_thread, NULL, writer, NULL), 0);
+	wait_for(&in_write);
+	ck_assert_int_eq(pthread_create(&sync_thread, NULL, syncer, NULL), 0);
+	usleep(50000);
+	atomic_exchange(&syncs[0], 0); /* the byte was not there yet */
+	atomic_store(&hold_write, false);
+	pthread_join(write_thread, NULL);
+	pthread_join(sync_thread, NULL);
+	sync_now();
+	ck_assert_uint_eq(atomic_load(&syncs[0]), 1);
+}
+END_TEST
+
+/* Nobody returns before what another took upon itself is synced. */
+START_TEST(two_at_once)
+{
+	pthread_t first, second;
+
+	bind_both();
+	sync_now();
+	write_at(0);
+	atomic_store(&in_sync, 0);
+	atomic_store(&hold_sync, true);
+	ck_assert_int_eq(pthread_create(&first, NULL, syncer, NULL), 0);
+	wait_for(&in_sync);
+	expect_syncs(1, 1);
+	ck_assert_int_eq(pthread_create(&second, NULL, syncer, NULL), 0);
+	usleep(50000);
+	ck_assert_int_ne(pthread_tryjoin_np(second, NULL), 0);
+	atomic_store(&hold_sync, false);
+	pthread_join(second, NULL);
+	expect_syncs(1, 0);
+	pthread_join(first, NULL);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("libext-sync");
+
+	unit_tcase_with(suite, "sync", setup, teardown, what_was_written_once,
+			written_before_forget, failed_sync_is_tried_again, write_under_way,
+			two_at_once);
+	return unit_run(suite);
+}
