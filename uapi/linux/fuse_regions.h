@@ -51,6 +51,7 @@
  *   privileged program can be tricked into writing bytes, not into this.
  *
  *   EPERM    no CAP_SYS_ADMIN in the initial user namespace
+ *   EACCES   a security module refuses the caller reading or writing the file
  *   EBADF    fd is not an open descriptor, or an O_PATH one
  *   EISDIR   it is a directory
  *   EINVAL   it is not a regular file, or one without read_iter/write_iter
@@ -63,10 +64,9 @@
  *
  * 3. Unregister a backing: ioctl(FUSE_REGIONS_IOC_BACKING_CLOSE)
  *
- *   Takes a pointer to a __u32, the id. Regions that use the backing stay,
- *   and keep the file open.
+ *   Takes a pointer to a __u32, the id, and no capability. Regions that use
+ *   the backing stay, and keep the file open.
  *
- *   EPERM    as above
  *   ENOENT   no such id
  *
  * 4. Change regions: write() a notification to the control channel
