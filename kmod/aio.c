@@ -13,6 +13,8 @@
 /**
  * struct fr_aio - an I/O under way
  * @iocb:	the backing's
+ * @count:	references: who started it, who is in the backing's code until
+ *		that returns, and who completes it, maybe before
  * @orig:	the caller's; its file keeps the fr_inode and the fr_conn alive
  * @fi:		the inode; its fr_conn's srcu is held until completion
  * @idx:	for srcu_up_read()
@@ -23,6 +25,7 @@
  */
 struct fr_aio {
 	struct kiocb iocb;
+	refcount_t count;
 	struct kiocb *orig;
 	struct fr_inode *fi;
 	int idx;
@@ -33,6 +36,12 @@ struct fr_aio {
 };
 
 static struct kmem_cache *fr_aio_cache;
+
+static void fr_aio_put(struct fr_aio *aio)
+{
+	if (refcount_dec_and_test(&aio->count))
+		kmem_cache_free(fr_aio_cache, aio);
+}
 
 static void fr_aio_work(struct work_struct *work)
 {
@@ -54,7 +63,7 @@ static void fr_aio_work(struct work_struct *work)
 		fr_write_done(aio->fi, orig->ki_pos, res);
 	if (aio->dio)
 		fr_dio_unpin(aio->dio);
-	kmem_cache_free(fr_aio_cache, aio);
+	fr_aio_put(aio);
 	if (res > 0)
 		orig->ki_pos += res;
 	orig->ki_complete(orig, res);
@@ -90,6 +99,7 @@ static ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
 	aio = kmem_cache_alloc(fr_aio_cache, GFP_KERNEL_ACCOUNT);
 	if (!aio)
 		return -ENOMEM;
+	refcount_set(&aio->count, 2);
 	aio->orig = iocb;
 	aio->fi = fi;
 	aio->write = access == FR_WRITE;
@@ -100,7 +110,8 @@ static ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
 		.ki_filp = file,
 		.ki_pos = pos,
 		.ki_flags = backing->iocb_flags | IOCB_DIRECT |
-			    (iocb->ki_flags & FR_IOCB_FLAGS),
+			    (iocb->ki_flags & FR_IOCB_FLAGS) |
+			    (aio->write ? IOCB_WRITE : 0),
 		.ki_ioprio = iocb->ki_ioprio,
 		.ki_complete = fr_aio_complete,
 	};
@@ -117,8 +128,9 @@ static ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
 	fr_revert_creds(old);
 	if (ret != -EIOCBQUEUED) {
 		srcu_up_read(&fi->conn->srcu, aio->idx);
-		kmem_cache_free(fr_aio_cache, aio);
+		fr_aio_put(aio);	/* nobody completes it */
 	}
+	fr_aio_put(aio);
 	return ret;
 }
 
