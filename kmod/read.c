@@ -72,6 +72,18 @@ size_t fr_read_region(const struct fr_region *region, struct kiocb *iocb,
 }
 
 /*
+ * A gap behind FUSE's size, which lags behind that of a whole-file region's
+ * backing: FUSE would not ask the server.
+ */
+static ssize_t fr_read_gap_behind(struct kiocb *kiocb, struct iov_iter *to)
+{
+	struct iov_iter it = *to;
+	int err = filemap_write_and_wait(kiocb->ki_filp->f_mapping);
+
+	return err ?: fr_fuse_read_locked(kiocb, kiocb->ki_pos, &it);
+}
+
+/*
  * Ask the server. Always uncached: what FUSE's page cache holds may be stale
  * as soon as a region next to the gap is written. @to stays as it is.
  */
@@ -87,6 +99,8 @@ ssize_t fr_read_gap(struct kiocb *iocb, loff_t pos, struct iov_iter *to)
 	init_sync_kiocb(&kiocb, file);
 	kiocb.ki_flags |= IOCB_DIRECT;
 	kiocb.ki_pos = pos;
+	if (unlikely(pos + count > i_size_read(mapping->host)))
+		return fr_read_gap_behind(&kiocb, to);
 	ret = mapping->a_ops->direct_IO(&kiocb, &it);
 	if (likely(ret < 0 || ret == count || !mapping->nrpages))
 		return ret;
@@ -152,6 +166,7 @@ static __always_inline ssize_t fr_read_fast(struct fr_inode *fi,
 					    struct iov_iter *to)
 {
 	struct srcu_struct *srcu = &fi->conn->srcu;
+	struct fr_iter_mark mark = fr_iter_mark(to);
 	size_t count = iov_iter_count(to);
 	u64 end = iocb->ki_pos + count;
 	const struct fr_region *r;
@@ -183,7 +198,7 @@ out:
 		return ret;
 	/* A gap; or a fault in the buffer, a short backing, an error: start anew */
 	if (ret) {
-		iov_iter_revert(to, count - iov_iter_count(to));
+		fr_iter_restore(to, mark, count);
 		if (user_backed_iter(to))
 			fault_in_iov_iter_writeable(to, count);
 	}

@@ -1,9 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The rare parts of doing I/O on a backing, see rw.h. */
 
+#include <linux/bvec.h>
 #include <linux/slab.h>
 
 #include "rw.h"
+
+void fr_iter_restore(struct iov_iter *it, struct fr_iter_mark mark, size_t count)
+{
+	/* Its place is more than the mark has; file systems do not cut it short */
+	if (iov_iter_is_folioq(it)) {
+		iov_iter_revert(it, count - iov_iter_count(it));
+		return;
+	}
+	/* What a vector has lost at its front is what it has fewer of */
+	if (iter_is_iovec(it))
+		it->__iov -= mark.nr_segs - it->nr_segs;
+	else if (iov_iter_is_kvec(it))
+		it->kvec -= mark.nr_segs - it->nr_segs;
+	else if (iov_iter_is_bvec(it))
+		it->bvec -= mark.nr_segs - it->nr_segs;
+	it->nr_segs = mark.nr_segs;
+	it->iov_offset = mark.offset;
+	it->count = count;
+}
 
 /* The buffer is pinned (dio.c): nothing in here faults. */
 static ssize_t fr_rw_direct(struct kiocb *kiocb, struct iov_iter *iter,

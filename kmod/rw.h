@@ -22,8 +22,12 @@
 #include "map-node.h"
 #include "regions.h"
 
-/* Of the caller's flags, those that a backing is to know; never IOCB_APPEND */
-#define FR_IOCB_FLAGS	(IOCB_NOWAIT | IOCB_DSYNC | IOCB_SYNC | IOCB_DIRECT)
+/*
+ * Of the caller's flags, those that a backing is to know; never IOCB_APPEND.
+ * overlayfs goes by IOCB_WRITE when an asynchronous write is over.
+ */
+#define FR_IOCB_FLAGS							\
+	(IOCB_NOWAIT | IOCB_DSYNC | IOCB_SYNC | IOCB_DIRECT | IOCB_WRITE)
 
 /* What fr_rw_fast() does not do */
 #define FR_IOCB_SPECIAL	(IOCB_NOWAIT | IOCB_DIRECT)
@@ -39,6 +43,36 @@ ssize_t fr_rw(struct fr_backing *backing, struct kiocb *iocb, loff_t pos,
 	      struct iov_iter *iter, unsigned int access);
 
 /*
+ * Where an iter stands, but for its count. A backing may have cut it short, so
+ * that what it advanced by cannot be told from what is left, which is all that
+ * iov_iter_revert() would need. Two words, for a copy of all costs too much.
+ */
+struct fr_iter_mark {
+	size_t offset;
+	unsigned long nr_segs;
+};
+
+static __always_inline struct fr_iter_mark fr_iter_mark(const struct iov_iter *it)
+{
+	return (struct fr_iter_mark){ it->iov_offset, it->nr_segs };
+}
+
+/* rw.c: back to where it stood, with @count bytes. */
+void fr_iter_restore(struct iov_iter *it, struct fr_iter_mark mark, size_t count);
+
+/*
+ * Can the backing have bytes up to the file's @end? A whole-file region is bound
+ * without knowing.
+ */
+static inline bool fr_rw_possible(const struct fr_region *r, u64 end)
+{
+	struct fr_backing *backing = fr_region_backing(r);
+	struct inode *inode = file_inode(backing->file);
+
+	return fr_region_backing_pos(r, end) <= inode->i_sb->s_maxbytes;
+}
+
+/*
  * The region that [@pos, @end) lies in, when it allows @access and the file
  * ends no earlier; else NULL. The caller holds srcu.
  */
@@ -52,7 +86,8 @@ fr_rw_region(struct fr_inode *fi, const struct fr_node *root, u64 pos, u64 end,
 		return NULL;
 	if (likely((r->backing_flags & (access | FR_WHOLE)) == access))
 		return likely(end <= i_size_read(fi->inode)) ? r : NULL;
-	if (!(r->backing_flags & access) || end > fr_read_eof(fi, root))
+	if (!(r->backing_flags & access) || end > fr_read_eof(fi, root) ||
+	    !fr_rw_possible(r, end))
 		return NULL;
 	return r;
 }

@@ -72,6 +72,27 @@ ssize_t fr_write_gap(struct kiocb *iocb, loff_t pos, struct iov_iter *from)
 }
 
 /*
+ * A server that asked for HANDLE_KILLPRIV takes setuid and setgid away when it
+ * sees the write. It does not see this one, so they are taken away for it.
+ */
+static int fr_write_remove_sxid(struct file *file)
+{
+	struct mnt_idmap *idmap = file_mnt_idmap(file);
+	struct inode *inode = file_inode(file);
+	struct iattr attr = { .ia_valid = ATTR_MODE | ATTR_FORCE };
+	int kill = setattr_should_drop_suidgid(idmap, inode);
+
+	if (likely(!kill))
+		return 0;
+	attr.ia_mode = inode->i_mode;
+	if (kill & ATTR_KILL_SUID)
+		attr.ia_mode &= ~S_ISUID;
+	if (kill & ATTR_KILL_SGID)
+		attr.ia_mode &= ~S_ISGID;
+	return notify_change(idmap, file_dentry(file), &attr, NULL);
+}
+
+/*
  * What a write does to an inode besides writing. Of a file's privileges only
  * the server knows (capabilities are an xattr), so it is asked, once after
  * each time that attributes were fetched.
@@ -85,7 +106,7 @@ static int fr_write_prepare(struct kiocb *iocb, bool locked)
 	if (unlikely(!IS_NOSEC(inode))) {
 		if (!locked)
 			inode_lock(inode);
-		err = file_remove_privs(file);
+		err = file_remove_privs(file) ?: fr_write_remove_sxid(file);
 		if (!err && !is_sxid(inode->i_mode))
 			inode_set_flags(inode, S_NOSEC, S_NOSEC);
 		if (!locked)
@@ -156,14 +177,17 @@ static ssize_t fr_write_past_gap(struct fr_inode *fi, struct kiocb *iocb,
 /*
  * All of @from, when it lies in one region with WRITE and inside the file's
  * size, and nothing stands in the way, pages of FUSE's cache that need care
- * (hold.c) among them. 0: something does, and nothing was done; @from is as it
- * was.
+ * (hold.c) among them. 0: something does, and nothing is done; @from is as it
+ * was. @prepared: fr_write_prepare() has been called.
  */
 static __always_inline ssize_t fr_write_fast(struct fr_inode *fi,
 					     struct kiocb *iocb,
-					     struct iov_iter *from)
+					     struct iov_iter *from,
+					     bool prepared)
 {
+	const unsigned int no_care = S_NOSEC | S_NOCMTIME;
 	struct srcu_struct *srcu = &fi->conn->srcu;
+	struct fr_iter_mark mark = fr_iter_mark(from);
 	size_t count = iov_iter_count(from);
 	u64 pos = iocb->ki_pos, end = pos + count;
 	const struct fr_region *r;
@@ -171,8 +195,9 @@ static __always_inline ssize_t fr_write_fast(struct fr_inode *fi,
 	ssize_t ret = 0;
 	int idx;
 
-	if (unlikely(!IS_NOSEC(fi->inode) || !IS_NOCMTIME(fi->inode) ||
-		     (iocb->ki_flags & IOCB_APPEND) ||
+	if (!prepared && unlikely((fi->inode->i_flags & no_care) != no_care))
+		return 0;
+	if (unlikely((iocb->ki_flags & IOCB_APPEND) ||
 		     rlimit(RLIMIT_FSIZE) != RLIM_INFINITY))
 		return 0;
 	idx = srcu_read_lock(srcu);
@@ -195,8 +220,14 @@ out:
 	if (ret == -EIOCBQUEUED)
 		return ret;
 	iocb->ki_pos = pos;
-	iov_iter_revert(from, count - iov_iter_count(from));
-	return 0;
+	fr_iter_restore(from, mark, count);
+	if (ret <= 0 || !(iocb->ki_flags & IOCB_NOWAIT))
+		return 0;
+	/* A part is written, and what would write the rest may wait */
+	iov_iter_advance(from, ret);
+	fr_write_done(fi, pos, ret);
+	iocb->ki_pos += ret;
+	return ret;
 }
 
 /*
@@ -211,7 +242,7 @@ static ssize_t fr_write_inside(struct fr_inode *fi, struct kiocb *iocb,
 	/* What stood in the way may be gone now */
 	if (!ret && alone && len == iov_iter_count(from) &&
 	    !fr_cache_busy(fi, iocb->ki_filp))
-		ret = fr_write_fast(fi, iocb, from);
+		ret = fr_write_fast(fi, iocb, from, true);
 	return ret ?: fr_write_cut(fi, iocb, from, len, false);
 }
 
@@ -323,7 +354,7 @@ ssize_t fr_write(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *from)
 	if (unlikely(IS_SYNC(fi->inode)))	/* mount -o sync */
 		iocb->ki_flags |= IOCB_DSYNC | IOCB_SYNC;
 	if (likely(!fr_cache_busy(fi, file))) {
-		ret = fr_write_fast(fi, iocb, from);
+		ret = fr_write_fast(fi, iocb, from, false);
 		if (likely(ret))
 			return ret;
 	}

@@ -183,6 +183,8 @@ static void do_init(void *userdata, struct fuse_conn_info *conn)
 	own_ctl = s->ctl;
 	if (s->opts.writeback)
 		conn->want |= FUSE_CAP_WRITEBACK_CACHE;
+	if (s->opts.killpriv)
+		conn->want |= FUSE_CAP_HANDLE_KILLPRIV_V2;
 	if (s->opts.mainline) {
 		conn->want |= FUSE_CAP_PASSTHROUGH;
 		conn->max_backing_stack_depth = (unsigned int)s->opts.mainline;

@@ -108,6 +108,7 @@ struct tfile {
  * @threads:		serve with several threads
  * @writeback:		FUSE_CAP_WRITEBACK_CACHE
  * @no_open:		answer OPEN with ENOSYS
+ * @killpriv:		want HANDLE_KILLPRIV_V2: the server clears setuid when it sees a write
  * @mainline:		FUSE_CAP_PASSTHROUGH with this stack depth
  * @max_stack_depth:	for the attach
  * @no_attr_cache:	attributes are valid for no time
@@ -121,6 +122,7 @@ struct srv_opts {
 	bool threads;
 	bool writeback;
 	bool no_open;
+	bool killpriv;
 	int mainline;
 	uint32_t max_stack_depth;
 	bool no_attr_cache;

@@ -107,9 +107,8 @@ TEST(w3_getattr_under_way_during_write)
 }
 
 /* Written to by someone who may not keep them, the bits that give privileges go. */
-static void setuid_bits(uint64_t off, bool privileged)
+static void setuid_bits_of(struct tfile *f, uint64_t off, bool privileged)
 {
-	struct tfile *f = bound(NULL, 0, RW);
 	int fd = srv_open(f, O_RDWR);
 	struct stat st;
 	pid_t pid;
@@ -127,6 +126,11 @@ static void setuid_bits(uint64_t off, bool privileged)
 	CHECK_EQ(st.st_mode & 06000, privileged ? 06000 : 0);
 }
 
+static void setuid_bits(uint64_t off, bool privileged)
+{
+	setuid_bits_of(bound(NULL, 0, RW), off, privileged);
+}
+
 TEST(w3_setuid_cleared_in_region)
 {
 	setuid_bits(3 * PAGE, false);
@@ -135,6 +139,15 @@ TEST(w3_setuid_cleared_in_region)
 TEST(w3_setuid_cleared_in_gap)
 {
 	setuid_bits(25 * PAGE, false);
+}
+
+/* A server that takes them away itself, when it sees a write, does not see this one. */
+TEST(w3_setuid_cleared_though_the_server_would)
+{
+	struct tfile *f = srv_stored((struct srv_opts){ .killpriv = true }, NULL, SIZE, &b, NULL);
+
+	CHECK_ZERO(region_bind(f, PAGE, 20 * PAGE, b, 0, RW));
+	setuid_bits_of(f, 3 * PAGE, false);
 }
 
 TEST(w3_setuid_kept_by_root)
