@@ -105,6 +105,8 @@ static struct fr_inode *fr_inode_new(struct inode *inode, struct fr_conn *conn)
 	mutex_init(&fi->map_lock);
 	mutex_init(&fi->sync_lock);
 	fi->inode = inode;
+	fi->written = true;	/* maybe, before FUSE last forgot the inode */
+	fi->errs_seen = READ_ONCE(conn->nr_errs);
 	refcount_set(&fi->count, 2);	/* the table's, and the caller's */
 	mutex_init(&fi->store_lock);
 	INIT_LIST_HEAD(&fi->holds);

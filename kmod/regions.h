@@ -57,6 +57,9 @@ struct fr_backing {
 	int iocb_flags;		/* what O_SYNC and the like make of every I/O */
 	struct file *file;
 	const struct cred *cred;
+	errseq_t wb_err;	/* what is known of its errors; see sync.c */
+	int err;		/* the last; with @err_at under fr_conn.lock */
+	u64 err_at;
 	struct rcu_head rcu;
 } __aligned(16);	/* map.h keeps flags in the pointer's low bits */
 
@@ -70,8 +73,9 @@ struct fr_backing {
  * @srcu:	readers of the maps
  * @backings:	id -> fr_backing; the xarray's own lock
  * @nr_backings: how many; xa_lock of @backings
- * @lock:	protects @inodes, and fr_inode.nr_files and .hashed
+ * @lock:	protects @inodes, @nr_errs, and fr_inode.nr_files and .hashed
  * @inodes:	the fr_inodes that the table of inodes refers to
+ * @nr_errs:	errors that its backings have had
  * @ctl_fops:	what the control file's f_op points to
  */
 struct fr_conn {
@@ -85,6 +89,7 @@ struct fr_conn {
 	unsigned int nr_backings;
 	spinlock_t lock;
 	struct list_head inodes;
+	u64 nr_errs;
 	struct file_operations ctl_fops;
 	struct rcu_head rcu;
 };
@@ -102,7 +107,7 @@ enum fr_stores {
  * @conn:	its connection
  * @map:	its regions; root published for readers under conn->srcu
  * @map_lock:	one writer at a time
- * @sync_lock:	one fsync at a time; nothing else is taken inside (sync.c)
+ * @sync_lock:	one fsync at a time; inside only fr_conn.lock is taken (sync.c)
  * @inode:	valid while a file is open, or the caller holds the inode
  * @count:	references
  * @node:	in the table of inodes
@@ -114,6 +119,7 @@ enum fr_stores {
  * @mapped:	a backing was mapped for writing: stores go unseen from then on
  * @trunc_txn:	@map's transaction when the file was last opened with O_TRUNC
  * @written:	a backing was written since the last fsync; no lock, see sync.c
+ * @errs_seen:	fr_conn.nr_errs when the last fsync was begun; @sync_lock
  * @sent_back:	FUSE has written pages back, which its server may not have yet
  * @spliced:	pages of backings have been handed over; see splice.c
  * @stores:	pages of FUSE's cache may be stored into; see hold.c
@@ -140,6 +146,7 @@ struct fr_inode {
 	unsigned int nr_files;
 	bool hashed;
 	u64 trunc_txn;
+	u64 errs_seen;
 	bool written;
 	bool changed;
 	bool mapped;
@@ -327,6 +334,7 @@ struct fr_hold {
 };
 
 bool fr_cache_sending(struct fr_inode *fi);
+bool fr_cache_see_sending(struct fr_inode *fi);
 
 /* drop.c */
 void fr_drop(struct fr_inode *fi, u64 start, u64 last, enum fr_hold_why why);

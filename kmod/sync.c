@@ -7,6 +7,11 @@
  * before the map is looked at: a write that returned before fsync began is
  * synced by it, or by the one that cleared the flag. Those of one inode run
  * one after the other (sync_lock), so that nobody returns before that one.
+ *
+ * A backing has one struct file for all files and inodes that use it, and it
+ * is the server's, too: whether one of them has been told of an error says
+ * nothing about the others. So errors are counted per connection, and those
+ * that are new to an inode go to its own mapping, which FUSE's fsync looks at.
  */
 
 #include <linux/slab.h>
@@ -48,13 +53,54 @@ static int fr_sync_collect(struct fr_inode *fi, struct xarray *set)
 	return err;
 }
 
+/*
+ * Its error, when that came after the inode's last fsync, whoever was told of
+ * it meanwhile. @found: this call is the first to see it.
+ */
+static int fr_sync_error(struct fr_inode *fi, struct fr_backing *b, u64 *found)
+{
+	struct fr_conn *conn = fi->conn;
+	int err;
+
+	spin_lock(&conn->lock);
+	err = errseq_check_and_advance(&b->file->f_mapping->wb_err, &b->wb_err);
+	if (err) {
+		b->err = err;
+		b->err_at = ++conn->nr_errs;
+		++*found;
+	}
+	err = b->err_at > fi->errs_seen ? b->err : 0;
+	spin_unlock(&conn->lock);
+	return err;
+}
+
+static int fr_sync_backing(struct fr_inode *fi, struct fr_backing *b,
+			   int datasync, u64 *found)
+{
+	const struct cred *old;
+	int err, ret;
+
+	/* One that can't be written, on erofs for example */
+	if (!b->file->f_op->fsync)
+		return 0;
+	old = override_creds(b->cred);
+	ret = vfs_fsync(b->file, datasync);
+	revert_creds(old);
+	err = fr_sync_error(fi, b, found);
+	/* For each open file of the inode, as if the bytes were FUSE's */
+	filemap_set_wb_err(fi->inode->i_mapping, err);
+	return ret ?: err;
+}
+
 static int fr_sync_backings(struct fr_inode *fi, int datasync)
 {
+	u64 seen = READ_ONCE(fi->conn->nr_errs), found = 0;
 	struct fr_backing *b;
 	struct xarray set;
 	unsigned long i;
 	int err, ret;
 
+	lockdep_assert_held(&fi->sync_lock);
 	if (!READ_ONCE(fi->written) && !READ_ONCE(fi->mapped))
 		return 0;
 	WRITE_ONCE(fi->written, false);
@@ -62,14 +108,15 @@ static int fr_sync_backings(struct fr_inode *fi, int datasync)
 	xa_init(&set);
 	err = fr_sync_collect(fi, &set);
 	xa_for_each(&set, i, b) {
-		const struct cred *old = override_creds(b->cred);
-
-		ret = vfs_fsync(b->file, datasync);
-		revert_creds(old);
+		ret = fr_sync_backing(fi, b, datasync, &found);
 		err = err ?: ret;
 		fr_backing_put(b);
 	}
 	xa_destroy(&set);
+	/* Another inode's may be of a backing that was looked at before */
+	if (READ_ONCE(fi->conn->nr_errs) == seen + found)
+		seen += found;
+	fi->errs_seen = seen;
 	if (err)
 		WRITE_ONCE(fi->written, true);
 	return err;

@@ -117,6 +117,82 @@ TEST(w4_fsync_after_rebind_read_only)
 	CHECK_EQ(dirty_pages(), 0);
 }
 
+/* What was written is synced, though FUSE has forgotten the inode meanwhile. */
+TEST(w4_fsync_after_eviction)
+{
+	struct tfile *f = on_disk(RW);
+	int fd = srv_open(f, O_RDWR);
+
+	CHECK_EQ(pwrite(fd, "dirty", 5, 5 * PAGE), 5);
+	close(fd);
+	CHECK_SOON((drop_caches(), module_param("live_inodes") == 0));
+	fd = srv_open(f, O_RDWR);
+	CHECK_ZERO(region_bind(f, PAGE, 20 * PAGE, b, 3 * PAGE, RW | FUSE_REGION_REPLACE));
+	if (!dirty_pages())
+		SKIP("it is on disk already");
+	CHECK_OK(fsync(fd));
+	CHECK_EQ(dirty_pages(), 0);
+}
+
+/* A backing that can't be synced, for it can't be written either, is none to complain of. */
+TEST(w4_fsync_beside_unsyncable_backing)
+{
+	struct tfile *f = on_disk(RW);
+	int fd = srv_open(f, O_RDWR), trace = open("/sys/kernel/tracing/trace", O_RDONLY);
+	struct backing *other;
+
+	if (trace < 0)
+		SKIP("no tracing/trace: %m");
+	CHECK_ERR(fsync(trace), EINVAL);
+	other = backing_from_fd(trace);
+	srv_register(f->srv, other);
+	CHECK_ZERO(region_bind(f, 25 * PAGE, 10, other, 0, 0));
+	CHECK_EQ(pwrite(fd, "dirty", 5, 5 * PAGE), 5);
+	CHECK_OK(fsync(fd));
+	CHECK_EQ(dirty_pages(), 0);
+}
+
+/* A disk that is full only when it is written to: the backing learns of it afterwards. */
+static const char *failing_ext4(char *image, size_t size)
+{
+	const char *mnt = temp_dir();
+
+	snprintf(image, size, "%s", temp_dir());
+	CHECK_ZERO(sh("mount -t tmpfs -o size=16M tmpfs %s && truncate -s 64M %s/image && "
+		      "mkfs.ext4 -q -O ^has_journal %s/image && modprobe -q -a loop ext4; "
+		      "mount -o loop %s/image %s",
+		      image, image, image, image, mnt));
+	return mnt;
+}
+
+/* As of a native file, each descriptor hears of it, and so does each inode. */
+TEST(w4_fsync_tells_each_descriptor_of_an_error)
+{
+	char image[64];
+	const char *mnt = failing_ext4(image, sizeof(image));
+	struct tfile *f = srv_stored((struct srv_opts){ 0 }, mnt, SIZE, &b, NULL);
+	int fds[3], errors = 0;
+
+	CHECK_ZERO(region_bind(f, 0, SIZE, b, 1 << 20, RW));
+	for (int i = 0; i < 3; i++)
+		fds[i] = srv_open(f, O_RDWR);
+	CHECK_OK(fsync(fds[0]));
+	sh("cat /dev/zero >%s/filler 2>/dev/null", image);
+	for (uint64_t off = 0; off < SIZE; off += PAGE)
+		CHECK_EQ(pwrite(fds[0], "dirty", 5, (off_t)off), 5);
+	for (int i = 0; i < 3; i++)
+		errors += fsync(fds[i]) < 0;
+	CHECK_EQ(errors, 3);
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+	sh("rm %s/filler", image);
+	srv_stop(f->srv);
+	close(b->fd);
+	close(f->store->fd);
+	unmount_soon(mnt);
+	unmount_soon(image);
+}
+
 TEST(w4_fsync_of_many_backings)
 {
 	struct tfile *f = on_disk(RW);
