@@ -113,6 +113,19 @@ static void fr_cache_sent_back(struct fr_inode *fi)
 }
 
 /*
+ * The same as fr_cache_sending(), for who drops pages: FUSE may have begun to
+ * write one back before the inode was ours, and only now have said so. A page
+ * is no longer under writeback when it has.
+ */
+bool fr_cache_see_sending(struct fr_inode *fi)
+{
+	if (!fr_fuse_in_writeback(fi->inode))
+		return false;
+	fr_cache_sent_back(fi);
+	return true;
+}
+
+/*
  * Fill a folio that takes the server. It is unlocked meanwhile, and filled from
  * a copy: so whoever binds need not wait for the server, but takes the folio
  * out of the cache.

@@ -186,7 +186,7 @@ static void fr_drop_send(struct fr_drop *drop, struct address_space *mapping)
  */
 static bool fr_drop_sending(struct fr_inode *fi, enum fr_hold_why why)
 {
-	return why == FR_DROP_BOUND && fr_cache_sending(fi);
+	return why == FR_DROP_BOUND && fr_cache_see_sending(fi);
 }
 
 /* True: there is more to do. */
