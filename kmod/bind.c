@@ -52,8 +52,8 @@ static struct fr_op *fr_bind_ops(struct iov_iter *from, u32 count, u64 max_bytes
 }
 
 /*
- * Neither the access nor the end of a region is looked at again: an I/O inside
- * it is never one that the backing's file system would cut short.
+ * Neither the access nor the end of a region is looked at again, unless it is a
+ * whole-file one: an I/O inside it does not end where no file can go on.
  */
 static int fr_bind_access(const struct fr_backing *backing, const struct fr_op *op)
 {
@@ -67,11 +67,16 @@ static int fr_bind_access(const struct fr_backing *backing, const struct fr_op *
 	if (!(flags & FR_WHOLE) &&
 	    op->backing_start + (op->last - op->start) >= max)
 		return -EINVAL;
-	if ((flags & FR_READ) && !(mode & FMODE_CAN_READ))
+	/* FMODE_CAN_* is there for the old calls, too, which are not used */
+	if ((flags & FR_READ) &&
+	    !((mode & FMODE_CAN_READ) && file->f_op->read_iter))
 		return -EBADF;
-	if ((flags & FR_WRITE) && !(mode & FMODE_CAN_WRITE))
+	if (!(flags & FR_WRITE))
+		return 0;
+	if (!((mode & FMODE_CAN_WRITE) && file->f_op->write_iter))
 		return -EBADF;
-	return 0;
+	/* Regions have no end to append to */
+	return IS_APPEND(file_inode(file)) ? -EPERM : 0;
 }
 
 /* Apply the records to @txn. The leaves take their own references. */

@@ -323,21 +323,6 @@ TEST(i2_register_enotconn_after_umount)
 	CHECK_NEG(raw_backing_open(ctl, backing_new(PAGE)->fd), ENOTCONN);
 }
 
-TEST(i2_unregister_eperm)
-{
-	struct srv *s = attached();
-	uint32_t id = srv_register(s, backing_new(PAGE));
-	pid_t pid = test_fork();
-
-	if (pid == 0) {
-		become_nobody();
-		CHECK_NEG(raw_backing_close(s->ctl, id), EPERM);
-		_exit(0);
-	}
-	CHECK_EQ(wait_exit(pid), 0);
-	CHECK_ZERO(raw_backing_close(s->ctl, id));
-}
-
 TEST(i2_unregister_enoent)
 {
 	struct srv *s = attached();

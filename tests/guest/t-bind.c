@@ -170,6 +170,46 @@ TEST(i4_unbind_with_backing_einval)
 	refused_in(bound_file(), EINVAL, REC(2 * PAGE, PAGE, 0, 1, FUSE_REGION_UNBIND));
 }
 
+/* What can be read or written only by the calls of old can't be here. */
+TEST(i4_bind_without_iter_ebadf)
+{
+	struct tfile *f = bound_file();
+	int fd = open("/sys/kernel/tracing/trace", O_RDWR);
+	struct backing *trace = backing_from_fd(fd);
+	int id;
+
+	if (fd < 0)
+		SKIP("no tracing/trace: %m");
+	id = raw_backing_open(f->srv->ctl, fd);
+	if (id < 0)
+		SKIP("it can't be a backing: %s", strerror(-id));
+	trace->id = (uint32_t)id;
+	CHECK_NEG(region_bind(f, 20 * PAGE, PAGE, trace, 0, RW), EBADF);
+	CHECK_NEG(region_bind(f, 20 * PAGE, PAGE, trace, 0, FUSE_REGION_WRITE), EBADF);
+	expect_all(f);
+}
+
+/* It would be written to anywhere. */
+TEST(i4_bind_append_only_eperm)
+{
+	const char *dir = shared_ext4();
+	struct tfile *f = bound_file();
+	struct backing *log;
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/append-only", dir);
+	fd = (int)CHECK_OK(open(path, O_RDWR | O_CREAT | O_APPEND, 0600));
+	if (sh("chattr +a %s", path))
+		SKIP("no chattr");
+	log = backing_from_fd(fd);
+	srv_register(f->srv, log);
+	CHECK_NEG(region_bind(f, 20 * PAGE, PAGE, log, 0, RW), EPERM);
+	CHECK_ZERO(region_bind(f, 20 * PAGE, PAGE, log, 0, FUSE_REGION_READ));
+	expect_all(f);
+	CHECK_ZERO(sh("chattr -a %s && rm %s", path, path));
+}
+
 TEST(i4_bind_unknown_backing_enoent)
 {
 	struct tfile *f = bound_file();

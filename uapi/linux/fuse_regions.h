@@ -118,7 +118,9 @@
  *   EOPNOTSUPP  not a regular file, or a DAX inode
  *   EBUSY       the inode is in mainline passthrough mode
  *   EEXIST      a bind without REPLACE overlaps
- *   EBADF       the backing was not opened for this access
+ *   EBADF       the backing was not opened for this access, or has only the
+ *               old read() and write() for it
+ *   EPERM       WRITE, and the backing is append-only (chattr +a)
  *   ENOSPC      the inode would have more than max_regions
  *   ENOTCONN    the connection was aborted or unmounted
  *   ENOMEM, EFAULT
