@@ -7,7 +7,9 @@
  * overlayfs or of mainline's passthrough does: a region that is bound later
  * is for later mappings.
  *
- * Any other mapping has FUSE's page cache behind it, filled by us (cache.c).
+ * Any other mapping has FUSE's page cache behind it, filled by us (cache.c),
+ * and so has every mapping as long as there is one of these: bytes that can be
+ * stored into are in one place.
  */
 
 #include <linux/backing-file.h>
@@ -51,10 +53,20 @@ static bool fr_mmap_fits(const struct vm_area_struct *vma, u64 eof,
 	return last <= region->last && last < eof && from + (last - start) < size;
 }
 
+/**
+ * struct fr_mmap_place - where a mapping can be one of a backing
+ * @pgoff:	in the backing
+ * @same:	each byte of the file is the backing's with the same offset
+ */
+struct fr_mmap_place {
+	pgoff_t pgoff;
+	bool same;
+};
+
 /* A reference to the backing that can be mapped instead, and where; or NULL. */
 static struct fr_backing *fr_mmap_backing_of(struct fr_inode *fi,
 					     const struct vm_area_struct *vma,
-					     pgoff_t *pgoff)
+					     struct fr_mmap_place *place)
 {
 	struct fr_backing *backing = NULL;
 	u64 start = (u64)vma->vm_pgoff << PAGE_SHIFT;
@@ -72,8 +84,10 @@ static struct fr_backing *fr_mmap_backing_of(struct fr_inode *fi,
 				 whole)) {
 			backing = fr_region_backing(piece.region);
 			fr_backing_get(backing);
-			*pgoff = fr_region_backing_pos(piece.region, start) >>
-				 PAGE_SHIFT;
+			place->pgoff = fr_region_backing_pos(piece.region,
+							     start) >> PAGE_SHIFT;
+			place->same = whole && !piece.region->start &&
+				      !piece.region->backing_start;
 		}
 	}
 	srcu_read_unlock(&fi->conn->srcu, idx);
@@ -86,13 +100,13 @@ static struct fr_backing *fr_mmap_backing_of(struct fr_inode *fi,
  */
 static struct fr_backing *fr_mmap_backing_get(struct fr_inode *fi,
 					      const struct vm_area_struct *vma,
-					      pgoff_t *pgoff)
+					      struct fr_mmap_place *place)
 {
 	pgoff_t first = vma->vm_pgoff;
 	pgoff_t last = first + ((vma->vm_end - vma->vm_start) >> PAGE_SHIFT) - 1;
 	struct fr_backing *backing;
 
-	while ((backing = fr_mmap_backing_of(fi, vma, pgoff)) &&
+	while ((backing = fr_mmap_backing_of(fi, vma, place)) &&
 	       fr_hold_old(fi, first, last)) {
 		fr_backing_put(backing);
 		if (!fr_hold_wait_old(fi, first, last))
@@ -101,9 +115,24 @@ static struct fr_backing *fr_mmap_backing_get(struct fr_inode *fi,
 	return backing;
 }
 
+/*
+ * MM must not make the mapping one of other bytes of the backing, which may be
+ * anybody's: nor longer (mremap(), merging), nor move it (remap_file_pages(),
+ * which maps the file of a shared mapping anew, if that can be read).
+ */
+static void fr_mmap_confine(struct vm_area_struct *vma)
+{
+	struct file *real = vma->vm_file;
+
+	vm_flags_set(vma, VM_DONTEXPAND);
+	if (real->f_mode & FMODE_WRITE)
+		real->f_mode &= ~FMODE_READ;
+}
+
 static int fr_mmap_backing(struct fr_inode *fi, struct file *file,
 			   struct vm_area_struct *vma,
-			   struct fr_backing *backing, pgoff_t pgoff)
+			   struct fr_backing *backing,
+			   const struct fr_mmap_place *place)
 {
 	bool write = fr_vma_may_write_back(vma);
 	struct backing_file_ctx ctx = {
@@ -120,11 +149,20 @@ static int fr_mmap_backing(struct fr_inode *fi, struct file *file,
 				 &backing->file->f_path, backing->cred);
 	if (IS_ERR(real))
 		return PTR_ERR(real);
-	vma->vm_pgoff = pgoff;	/* of the file it is about to be a mapping of */
+	/* MM asked FUSE's mapping: this one may be sealed */
+	err = write ? mapping_map_writable(real->f_mapping) : 0;
+	if (err)
+		goto out_fput;
+	vma->vm_pgoff = place->pgoff;	/* of what it is about to map */
 	err = backing_file_mmap(real, vma, &ctx);
-	fput(real);
+	if (write)
+		mapping_unmap_writable(real->f_mapping);
+	if (!err && !place->same)
+		fr_mmap_confine(vma);
 	if (!err && write)
 		WRITE_ONCE(fi->mapped, true);
+out_fput:
+	fput(real);
 	return err;
 }
 
@@ -147,6 +185,44 @@ static bool fr_mmap_edges_aligned(struct fr_inode *fi, u64 start, u64 last)
 			  PAGE_ALIGNED(piece.last + 1);
 	srcu_read_unlock(&fi->conn->srcu, idx);
 	return aligned;
+}
+
+/*
+ * Is a byte of [@start, @last] in a backing that is mapped for writing, maybe
+ * through this inode?
+ */
+static bool fr_mmap_stored_into(struct fr_inode *fi, u64 start, u64 last)
+{
+	const struct fr_node *root;
+	struct fr_backing *backing;
+	struct fr_piece piece;
+	struct fr_cut cut;
+	bool stored = false;
+	int idx;
+
+	if (!READ_ONCE(fi->mapped))
+		return false;
+	idx = srcu_read_lock(&fi->conn->srcu);
+	root = fr_load_root(fi->map.root);
+	fr_cut_begin(&cut, root, start, last - start + 1, FR_READ | FR_WRITE);
+	while (!stored && fr_cut_next(&cut, &piece)) {
+		if (!piece.region)
+			continue;
+		backing = fr_region_backing(piece.region);
+		stored = mapping_writably_mapped(backing->file->f_mapping);
+	}
+	srcu_read_unlock(&fi->conn->srcu, idx);
+	return stored;
+}
+
+/* Can pages of FUSE's cache be stored into, and written back as a whole? */
+static bool fr_mmap_may_store(struct fr_inode *fi, const struct vm_area_struct *vma)
+{
+	u64 start = (u64)vma->vm_pgoff << PAGE_SHIFT;
+	u64 last = start + (vma->vm_end - vma->vm_start) - 1;
+
+	return fr_mmap_edges_aligned(fi, start, last) &&
+	       !fr_mmap_stored_into(fi, start, last);
 }
 
 /*
@@ -194,8 +270,11 @@ static vm_fault_t fr_fault(struct vm_fault *vmf)
 	folio_unlock(page_folio(vmf->page));
 	put_page(vmf->page);
 	vmf->page = NULL;
-	if (fr_hold_wait_old(fi, vmf->pgoff, vmf->pgoff) || fatal_signal_pending(current))
+	if (fr_hold_wait_old(fi, vmf->pgoff, vmf->pgoff))
 		return VM_FAULT_NOPAGE;
+	/* Not again, for the kernel, too, faults in the name of a task */
+	if (fatal_signal_pending(current))
+		return VM_FAULT_SIGBUS;
 	return fr_orig_vm_ops->fault(vmf);
 }
 
@@ -230,22 +309,20 @@ static void fr_mmap_ops(struct vm_area_struct *vma)
 int fr_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct fr_inode *fi = fr_file_inode(file);
-	u64 start = (u64)vma->vm_pgoff << PAGE_SHIFT;
-	struct fr_backing *backing;
-	pgoff_t pgoff;
+	struct fr_backing *backing = NULL;
+	struct fr_mmap_place place;
 	int err;
 
 	if (fi && fr_load_root(fi->map.root)) {
-		backing = fr_mmap_backing_get(fi, vma, &pgoff);
+		/* Stores into two caches of the same bytes would undo each other */
+		if (!mapping_mapped(file->f_mapping))
+			backing = fr_mmap_backing_get(fi, vma, &place);
 		if (backing) {
-			err = fr_mmap_backing(fi, file, vma, backing,
-					      pgoff);
+			err = fr_mmap_backing(fi, file, vma, backing, &place);
 			fr_backing_put(backing);
 			return err;
 		}
-		if (fr_vma_may_write_back(vma) &&
-		    !fr_mmap_edges_aligned(fi, start, start + vma->vm_end -
-					   vma->vm_start - 1)) {
+		if (fr_vma_may_write_back(vma) && !fr_mmap_may_store(fi, vma)) {
 			if (vma->vm_flags & VM_WRITE)
 				return -ENODEV;
 			/* For reading, as if the file had been opened for that */

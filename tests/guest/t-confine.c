@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * M1, M3: a mapping of a backing is one of its region's bytes, whatever is done
+ * to it afterwards; and bytes that are stored into are in one cache.
+ */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <sys/mman.h>
+
+#include "harness.h"
+
+#define SIZE (64 * PAGE)
+
+static struct backing *b, *c;
+
+static struct tfile *file(void)
+{
+	return srv_stored((struct srv_opts){ 0 }, NULL, SIZE, &b, &c);
+}
+
+static unsigned char *map(int fd, int prot, int flags, uint64_t off, size_t len)
+{
+	unsigned char *p = mmap(NULL, len, prot, flags, fd, (off_t)off);
+
+	if (p == MAP_FAILED)
+		FAIL("mmap of %zu bytes at %#llx: %m", len, (unsigned long long)off);
+	return p;
+}
+
+/* Made longer by whatever means, it must not show the backing's other bytes. */
+static void cannot_grow(int open_flags, int prot, int flags)
+{
+	struct tfile *f = file();
+	int fd = srv_open(f, open_flags);
+	unsigned char *p, *q;
+
+	CHECK_ZERO(region_bind(f, 4 * PAGE, 2 * PAGE, b, 7 * PAGE, RW));
+	p = map(fd, prot, flags, 4 * PAGE, 2 * PAGE);
+	CHECK_EQ(p[5], pattern_byte(b->seed, 7 * PAGE + 5));
+	q = mremap(p, 2 * PAGE, 10 * PAGE, MREMAP_MAYMOVE);
+	if (q != MAP_FAILED)
+		FAIL("grown, and byte 2 * PAGE is %s the backing's",
+		     q[2 * PAGE] == pattern_byte(b->seed, 9 * PAGE) ? "" : "not");
+	/* A second mapping of the same pages, as long as wanted */
+	q = mremap(p, 0, 10 * PAGE, MREMAP_MAYMOVE);
+	CHECK(q == MAP_FAILED);
+	CHECK_EQ(p[PAGE + 5], pattern_byte(b->seed, 8 * PAGE + 5));
+}
+
+TEST(m3_confined_private)
+{
+	cannot_grow(O_RDONLY, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+}
+
+TEST(m3_confined_shared_read)
+{
+	cannot_grow(O_RDONLY, PROT_READ, MAP_SHARED);
+}
+
+TEST(m3_confined_shared_write)
+{
+	cannot_grow(O_RDWR, PROT_READ | PROT_WRITE, MAP_SHARED);
+}
+
+/* remap_file_pages() maps any page of the mapping's file, which is the backing. */
+static void cannot_move(int open_flags, int prot, uint64_t from, uint64_t len, uint64_t backing_off)
+{
+	struct tfile *f = file();
+	int fd = srv_open(f, open_flags);
+	unsigned char *p;
+
+	CHECK_ZERO(region_bind(f, from, len, b, backing_off, RW));
+	p = map(fd, prot, MAP_SHARED, from, 2 * PAGE);
+	CHECK_EQ(p[5], pattern_byte(b->seed, backing_off + 5));
+	for (size_t page = 0; page < 20; page++)
+		if (page * PAGE < backing_off || page * PAGE >= backing_off + 2 * PAGE)
+			CHECK_EQ(remap_file_pages(p, PAGE, 0, page, 0), -1);
+	CHECK_EQ(p[5], pattern_byte(b->seed, backing_off + 5));
+	CHECK_EQ(p[PAGE + 5], pattern_byte(b->seed, backing_off + PAGE + 5));
+}
+
+TEST(m3_confined_remap_file_pages)
+{
+	cannot_move(O_RDWR, PROT_READ | PROT_WRITE, 4 * PAGE, 2 * PAGE, 7 * PAGE);
+}
+
+TEST(m3_confined_remap_file_pages_read)
+{
+	cannot_move(O_RDWR, PROT_READ, 4 * PAGE, 2 * PAGE, 7 * PAGE);
+	cannot_move(O_RDONLY, PROT_READ, 4 * PAGE, 2 * PAGE, 7 * PAGE);
+}
+
+TEST(m3_confined_remap_file_pages_whole_file)
+{
+	cannot_move(O_RDWR, PROT_READ | PROT_WRITE, 0, 0, 7 * PAGE);
+}
+
+/* Where the file is the backing, byte for byte, a mapping may grow as any other. */
+TEST(m3_whole_file_mapping_grows)
+{
+	struct tfile *f = file();
+	int fd = srv_open(f, O_RDWR);
+	unsigned char *p;
+
+	CHECK_ZERO(region_bind(f, 0, 0, b, 0, RW));
+	p = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 4 * PAGE, 2 * PAGE);
+	p = mremap(p, 2 * PAGE, 10 * PAGE, MREMAP_MAYMOVE);
+	CHECK(p != MAP_FAILED);
+	CHECK_EQ(p[9 * PAGE], pattern_byte(b->seed, 13 * PAGE));
+}
+
+/* And so does one that spans regions, for each page is asked for anew. */
+TEST(m3_mixed_mapping_grows)
+{
+	struct tfile *f = file();
+	int fd = srv_open(f, O_RDONLY);
+	unsigned char *p;
+
+	CHECK_ZERO(region_bind(f, 4 * PAGE, 2 * PAGE, b, 7 * PAGE, RW));
+	p = map(fd, PROT_READ, MAP_SHARED, 0, 8 * PAGE);
+	p = mremap(p, 8 * PAGE, 20 * PAGE, MREMAP_MAYMOVE);
+	CHECK(p != MAP_FAILED);
+	expect_content(f, "mmap", 0, p, 20 * PAGE);
+}
+
+/* A file whose first 16 pages are in two backings */
+static struct tfile *two_regions(int *fd)
+{
+	struct tfile *f = file();
+
+	CHECK_ZERO(region_bind(f, 0, 8 * PAGE, b, 0, RW));
+	CHECK_ZERO(region_bind(f, 8 * PAGE, 8 * PAGE, c, 8 * PAGE, RW));
+	*fd = srv_open(f, O_RDWR);
+	return f;
+}
+
+/* One mapping spans an edge, the other does not: each sees what the other stores. */
+TEST(m1_spanning_mapping_beside_inner)
+{
+	unsigned char *outer, *inner, byte;
+	int fd;
+
+	two_regions(&fd);
+	outer = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 16 * PAGE);
+	outer[0] = 1;
+	inner = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 8 * PAGE);
+	CHECK_EQ(inner[0], 1);
+	inner[100] = 2;
+	CHECK_EQ(outer[100], 2);
+	outer[200] = 3;
+	CHECK_EQ(inner[200], 3);
+	CHECK_OK(msync(outer, 16 * PAGE, MS_SYNC));
+	for (unsigned char i = 0; i < 3; i++) {
+		CHECK_EQ(pread(fd, &byte, 1, i * 100), 1);
+		CHECK_EQ(byte, i + 1);
+		CHECK_EQ(pread(b->fd, &byte, 1, i * 100), 1);
+		CHECK_EQ(byte, i + 1);
+	}
+}
+
+/* The server binds lazily: one mapping is older than the first region. */
+TEST(m1_old_mapping_beside_new)
+{
+	struct tfile *f = file();
+	int fd = srv_open(f, O_RDWR);
+	unsigned char *old = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 8 * PAGE), *new;
+
+	CHECK_ZERO(region_bind(f, 0, 8 * PAGE, b, 0, RW));
+	old[0] = 1;
+	new = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 8 * PAGE);
+	new[100] = 2;
+	CHECK_EQ(old[100], 2);
+	CHECK_EQ(new[0], 1);
+	CHECK_OK(msync(old, 8 * PAGE, MS_SYNC));
+	CHECK_EQ(new[100], 2);
+	CHECK_EQ(new[0], 1);
+}
+
+/* The other way round: nobody may store into a copy of what is stored into already. */
+TEST(m2_spanning_mapping_behind_inner)
+{
+	unsigned char *inner, *outer;
+	int fd;
+
+	two_regions(&fd);
+	inner = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 8 * PAGE);
+	inner[0] = 1;
+	outer = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(outer == MAP_FAILED && errno == ENODEV);
+	outer = map(fd, PROT_READ, MAP_SHARED, 0, 16 * PAGE);
+	CHECK_EQ(outer[0], 1);
+	CHECK_ERR(mprotect(outer, PAGE, PROT_READ | PROT_WRITE), EACCES);
+	munmap(outer, 16 * PAGE);
+	munmap(inner, 8 * PAGE);
+	outer = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 16 * PAGE);
+	outer[1] = 2;
+	CHECK_EQ(outer[0], 1);
+}
+
+/* Whoever sealed a backing is not deceived. */
+TEST(m3_sealed_backing)
+{
+	struct tfile *f = file();
+	int fd, mem = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct backing *sealed;
+	unsigned char *p;
+
+	CHECK_OK(ftruncate(mem, 8 * PAGE));
+	sealed = backing_from_fd(mem);
+	srv_register(f->srv, sealed);
+	CHECK_ZERO(region_bind(f, 0, 8 * PAGE, sealed, 0, RW));
+	CHECK_OK(fcntl(sealed->fd, F_ADD_SEALS, F_SEAL_WRITE));
+	fd = srv_open(f, O_RDWR);
+	p = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(p == MAP_FAILED && errno == EPERM);
+	CHECK_ERR(pwrite(fd, "x", 1, 0), EPERM);
+}
