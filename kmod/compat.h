@@ -26,6 +26,10 @@
 #error "fuse-regions needs a kernel with CONFIG_DYNAMIC_FTRACE_WITH_ARGS"
 #endif
 
+#ifdef CONFIG_PREEMPT_RT	/* ftrace's callbacks may not sleep, but its spinlocks do */
+#error "fuse-regions does not work on kernels with CONFIG_PREEMPT_RT"
+#endif
+
 #ifndef CONFIG_DEBUG_INFO_BTF
 #error "fuse-regions needs a kernel with CONFIG_DEBUG_INFO_BTF"
 #endif
