@@ -157,9 +157,15 @@ static inline const struct fr_region *fr_leaf_find(const struct fr_node *node, u
 static __always_inline const struct fr_region *
 fr_map_lookup_fast(const struct fr_node *root, u64 pos)
 {
+	const struct fr_region *r;
+
 	if (likely(root && root->shape == FR_SHAPE_ONE &&
-		   FR_LITTLE_ENDIAN))
-		return likely(pos >= root->region[0].start) ? root->region : NULL;
+		   FR_LITTLE_ENDIAN)) {
+		r = root->region;
+		if (!r)		/* the compiler would have the caller test it */
+			__builtin_unreachable();
+		return likely(pos >= r->start) ? r : NULL;
+	}
 	return fr_map_lookup(root, pos);
 }
 

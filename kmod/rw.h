@@ -92,6 +92,12 @@ fr_rw_region(struct fr_inode *fi, const struct fr_node *root, u64 pos, u64 end,
 	return r;
 }
 
+/* What fsnotify_access() asks itself in the end */
+static inline bool fr_rw_watched(const struct file *file)
+{
+	return fsnotify_sb_has_watchers(file_inode(file)->i_sb);
+}
+
 /* The access was checked when the region was bound. */
 static __always_inline ssize_t fr_rw_call(struct file *file, struct kiocb *kiocb,
 					  struct iov_iter *iter,
@@ -102,7 +108,7 @@ static __always_inline ssize_t fr_rw_call(struct file *file, struct kiocb *kiocb
 
 	if (access == FR_READ) {
 		ret = file->f_op->read_iter(kiocb, iter);
-		if (likely(ret >= 0))
+		if (unlikely(fr_rw_watched(file)) && ret >= 0)
 			fsnotify_access(file);
 		return ret;
 	}
@@ -110,7 +116,7 @@ static __always_inline ssize_t fr_rw_call(struct file *file, struct kiocb *kiocb
 	sb_start_write(sb);
 	ret = file->f_op->write_iter(kiocb, iter);
 	sb_end_write(sb);
-	if (likely(ret > 0))
+	if (unlikely(fr_rw_watched(file)) && ret > 0)
 		fsnotify_modify(file);
 	return ret;
 }
