@@ -119,7 +119,7 @@ int fr_backing_open(struct fr_conn *conn, int fd)
 	backing->file = file;
 	backing->iocb_flags = iocb_flags(file) & ~(IOCB_APPEND | IOCB_DIRECT);
 	backing->cred = get_current_cred();
-	backing->wb_err = filemap_sample_wb_err(file->f_mapping);
+	backing->wb_err = filemap_sample_wb_err(fr_backing_mapping(file));
 	atomic_long_inc(&fr_live_backings);
 
 	err = fr_backing_store(conn, backing);

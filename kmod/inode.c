@@ -105,8 +105,6 @@ static struct fr_inode *fr_inode_new(struct inode *inode, struct fr_conn *conn)
 	mutex_init(&fi->map_lock);
 	mutex_init(&fi->sync_lock);
 	fi->inode = inode;
-	fi->written = true;	/* maybe, before FUSE last forgot the inode */
-	fi->errs_seen = READ_ONCE(conn->nr_errs);
 	refcount_set(&fi->count, 2);	/* the table's, and the caller's */
 	mutex_init(&fi->store_lock);
 	INIT_LIST_HEAD(&fi->holds);
@@ -186,6 +184,10 @@ bool fr_inode_file_opened(struct fr_inode *fi)
 
 	spin_lock(&fi->conn->lock);
 	ok = fi->hashed;
+	/* Errors from before are not those of what will be written now */
+	if (ok && !fi->nr_files && !READ_ONCE(fi->written) &&
+	    !READ_ONCE(fi->mapped))
+		fi->errs_seen = fi->conn->nr_errs;
 	if (ok)
 		fi->nr_files++;
 	spin_unlock(&fi->conn->lock);

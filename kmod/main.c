@@ -88,6 +88,7 @@ static void __exit fr_exit(void)
 	fr_dev_exit();
 	fr_fuse_exit();
 	fr_drain();
+	fr_confine_exit();
 	fr_inode_exit();
 	fr_aio_exit();
 	fr_node_exit();

@@ -8,15 +8,17 @@
  * is for later mappings.
  *
  * Any other mapping has FUSE's page cache behind it, filled by us (cache.c),
- * and so has every mapping as long as there is one of these: bytes that can be
- * stored into are in one place.
+ * and so has every mapping as long as one of these can be stored into: what is
+ * stored is in one place.
  */
 
 #include <linux/backing-file.h>
 #include <linux/file.h>
+#include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
+#include <linux/shmem_fs.h>
 
 #include "cut.h"
 #include "regions.h"
@@ -115,18 +117,36 @@ static struct fr_backing *fr_mmap_backing_get(struct fr_inode *fi,
 	return backing;
 }
 
-/*
- * MM must not make the mapping one of other bytes of the backing, which may be
- * anybody's: nor longer (mremap(), merging), nor move it (remap_file_pages(),
- * which maps the file of a shared mapping anew, if that can be read).
- */
-static void fr_mmap_confine(struct vm_area_struct *vma)
+/* Would a native mapping be refused, for a seal on what it could be stored into? */
+static bool fr_mmap_sealed(struct file *file)
 {
-	struct file *real = vma->vm_file;
+	struct inode *inode = d_real_inode(file->f_path.dentry);
 
-	vm_flags_set(vma, VM_DONTEXPAND);
-	if (real->f_mode & FMODE_WRITE)
-		real->f_mode &= ~FMODE_READ;
+	return IS_ENABLED(CONFIG_SHMEM) && inode->i_sb->s_magic == TMPFS_MAGIC &&
+	       (READ_ONCE(SHMEM_I(inode)->seals) &
+		(F_SEAL_WRITE | F_SEAL_FUTURE_WRITE));
+}
+
+/* Stores go unseen from now on, into these pages of the file. */
+static void fr_mmap_note(struct fr_inode *fi, pgoff_t first, pgoff_t nr)
+{
+	spin_lock(&fi->holds_lock);
+	if (!fi->mapped || first < fi->mapped_first)
+		fi->mapped_first = first;
+	fi->mapped_last = max(fi->mapped_last, first + nr - 1);
+	WRITE_ONCE(fi->mapped, true);
+	spin_unlock(&fi->holds_lock);
+}
+
+static bool fr_mmap_noted(struct fr_inode *fi, pgoff_t first, pgoff_t last)
+{
+	bool noted;
+
+	spin_lock(&fi->holds_lock);
+	noted = fi->mapped && last >= fi->mapped_first &&
+		first <= fi->mapped_last;
+	spin_unlock(&fi->holds_lock);
+	return noted;
 }
 
 static int fr_mmap_backing(struct fr_inode *fi, struct file *file,
@@ -134,6 +154,7 @@ static int fr_mmap_backing(struct fr_inode *fi, struct file *file,
 			   struct fr_backing *backing,
 			   const struct fr_mmap_place *place)
 {
+	pgoff_t first = vma->vm_pgoff;
 	bool write = fr_vma_may_write_back(vma);
 	struct backing_file_ctx ctx = {
 		.cred = backing->cred,
@@ -144,25 +165,27 @@ static int fr_mmap_backing(struct fr_inode *fi, struct file *file,
 	struct file *real;
 	int err;
 
+	/* MM has asked FUSE's file */
+	if (write && fr_mmap_sealed(backing->file)) {
+		if (vma->vm_flags & VM_WRITE)
+			return -EPERM;
+		vm_flags_clear(vma, VM_MAYWRITE);
+		write = false;
+	}
 	/* A file of its own, so that /proc/PID/maps shows the FUSE path */
 	real = backing_file_open(file, O_LARGEFILE | (write ? O_RDWR : O_RDONLY),
 				 &backing->file->f_path, backing->cred);
 	if (IS_ERR(real))
 		return PTR_ERR(real);
-	/* MM asked FUSE's mapping: this one may be sealed */
-	err = write ? mapping_map_writable(real->f_mapping) : 0;
-	if (err)
-		goto out_fput;
 	vma->vm_pgoff = place->pgoff;	/* of what it is about to map */
 	err = backing_file_mmap(real, vma, &ctx);
-	if (write)
-		mapping_unmap_writable(real->f_mapping);
-	if (!err && !place->same)
-		fr_mmap_confine(vma);
-	if (!err && write)
-		WRITE_ONCE(fi->mapped, true);
-out_fput:
 	fput(real);
+	if (err)
+		return err;
+	if (!place->same)
+		fr_confine(vma);
+	if (write)
+		fr_mmap_note(fi, first, vma_pages(vma));
 	return err;
 }
 
@@ -200,7 +223,7 @@ static bool fr_mmap_stored_into(struct fr_inode *fi, u64 start, u64 last)
 	bool stored = false;
 	int idx;
 
-	if (!READ_ONCE(fi->mapped))
+	if (!fr_mmap_noted(fi, start >> PAGE_SHIFT, last >> PAGE_SHIFT))
 		return false;
 	idx = srcu_read_lock(&fi->conn->srcu);
 	root = fr_load_root(fi->map.root);
@@ -209,10 +232,21 @@ static bool fr_mmap_stored_into(struct fr_inode *fi, u64 start, u64 last)
 		if (!piece.region)
 			continue;
 		backing = fr_region_backing(piece.region);
-		stored = mapping_writably_mapped(backing->file->f_mapping);
+		stored = mapping_writably_mapped(fr_backing_mapping(backing->file));
 	}
 	srcu_read_unlock(&fi->conn->srcu, idx);
 	return stored;
+}
+
+/*
+ * Does somebody map FUSE's cache, to store into it? MM has counted @vma already,
+ * if that is what it does.
+ */
+static bool fr_mmap_cache_stored_into(const struct file *file,
+				      const struct vm_area_struct *vma)
+{
+	return atomic_read(&file->f_mapping->i_mmap_writable) >
+	       fr_vma_may_write_back(vma);
 }
 
 /* Can pages of FUSE's cache be stored into, and written back as a whole? */
@@ -315,7 +349,7 @@ int fr_mmap(struct file *file, struct vm_area_struct *vma)
 
 	if (fi && fr_load_root(fi->map.root)) {
 		/* Stores into two caches of the same bytes would undo each other */
-		if (!mapping_mapped(file->f_mapping))
+		if (!fr_mmap_cache_stored_into(file, vma))
 			backing = fr_mmap_backing_get(fi, vma, &place);
 		if (backing) {
 			err = fr_mmap_backing(fi, file, vma, backing, &place);

@@ -117,16 +117,19 @@ enum fr_stores {
  * @changed:	a backing was written since the last stat() asked the server;
  *		no lock, see attr.c
  * @mapped:	a backing was mapped for writing: stores go unseen from then on
+ * @mapped_first: the file's pages that such mappings have had lie from here on;
+ * @mapped_last:  and up to here; @holds_lock
  * @trunc_txn:	@map's transaction when the file was last opened with O_TRUNC
  * @written:	a backing was written since the last fsync; no lock, see sync.c
- * @errs_seen:	fr_conn.nr_errs when the last fsync was begun; @sync_lock
+ * @synced:	the backings have been synced at all; @sync_lock
+ * @errs_seen:	fr_conn.nr_errs when the last fsync was begun; conn->lock
  * @sent_back:	FUSE has written pages back, which its server may not have yet
  * @spliced:	pages of backings have been handed over; see splice.c
  * @stores:	pages of FUSE's cache may be stored into; see hold.c
  * @store_lock:	until the first store may be
  * @store_gp:	when all writers know
  * @holds:	pages not to be stored into now, struct fr_hold
- * @holds_lock:	protects that, and @refused
+ * @holds_lock:	protects that, @refused, and @mapped_first and @mapped_last
  * @holds_wait:	who waits for one to end
  * @refused:	the page of a store that has to wait
  * @refused_until: jiffies up to which its turn is next
@@ -147,9 +150,12 @@ struct fr_inode {
 	bool hashed;
 	u64 trunc_txn;
 	u64 errs_seen;
+	bool synced;
 	bool written;
 	bool changed;
 	bool mapped;
+	pgoff_t mapped_first;
+	pgoff_t mapped_last;
 	bool sent_back;
 	bool spliced;
 	enum fr_stores stores;
@@ -188,6 +194,12 @@ void fr_backing_close_all(struct fr_conn *conn);
 struct fr_backing *fr_backing_lookup(struct fr_conn *conn, u32 id);
 void fr_backing_get(struct fr_backing *backing);
 void fr_backing_put(struct fr_backing *backing);
+
+/* Where its pages are: overlayfs has them in another file system. */
+static inline struct address_space *fr_backing_mapping(const struct file *file)
+{
+	return d_real_inode(file->f_path.dentry)->i_mapping;
+}
 
 /* node.c */
 extern const struct fr_map_ops fr_node_ops;
@@ -289,6 +301,10 @@ void fr_attr_give_back(struct fr_inode *fi);
 
 /* mmap.c */
 int fr_mmap(struct file *file, struct vm_area_struct *vma);
+
+/* confine.c */
+void fr_confine(struct vm_area_struct *vma);
+void fr_confine_exit(void);
 
 /* cache.c */
 static inline u64 fr_folio_last(struct folio *folio)

@@ -59,11 +59,12 @@ static int fr_sync_collect(struct fr_inode *fi, struct xarray *set)
  */
 static int fr_sync_error(struct fr_inode *fi, struct fr_backing *b, u64 *found)
 {
+	struct address_space *mapping = fr_backing_mapping(b->file);
 	struct fr_conn *conn = fi->conn;
 	int err;
 
 	spin_lock(&conn->lock);
-	err = errseq_check_and_advance(&b->file->f_mapping->wb_err, &b->wb_err);
+	err = errseq_check_and_advance(&mapping->wb_err, &b->wb_err);
 	if (err) {
 		b->err = err;
 		b->err_at = ++conn->nr_errs;
@@ -101,7 +102,8 @@ static int fr_sync_backings(struct fr_inode *fi, int datasync)
 	int err, ret;
 
 	lockdep_assert_held(&fi->sync_lock);
-	if (!READ_ONCE(fi->written) && !READ_ONCE(fi->mapped))
+	/* The first time for what was written before FUSE forgot the inode */
+	if (fi->synced && !READ_ONCE(fi->written) && !READ_ONCE(fi->mapped))
 		return 0;
 	WRITE_ONCE(fi->written, false);
 	smp_mb();	/* the flag before the backings' pages */
@@ -113,10 +115,13 @@ static int fr_sync_backings(struct fr_inode *fi, int datasync)
 		fr_backing_put(b);
 	}
 	xa_destroy(&set);
+	spin_lock(&fi->conn->lock);
 	/* Another inode's may be of a backing that was looked at before */
-	if (READ_ONCE(fi->conn->nr_errs) == seen + found)
+	if (fi->conn->nr_errs == seen + found)
 		seen += found;
 	fi->errs_seen = seen;
+	spin_unlock(&fi->conn->lock);
+	fi->synced = true;
 	if (err)
 		WRITE_ONCE(fi->written, true);
 	return err;

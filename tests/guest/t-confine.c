@@ -4,7 +4,7 @@
  * to it afterwards; and bytes that are stored into are in one cache.
  */
 #define _GNU_SOURCE
-#include <setjmp.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include "harness.h"
@@ -214,4 +214,84 @@ TEST(m3_sealed_backing)
 	p = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	CHECK(p == MAP_FAILED && errno == EPERM);
 	CHECK_ERR(pwrite(fd, "x", 1, 0), EPERM);
+}
+
+/* Windows into one region, the last of them past its end: nothing is in two places. */
+TEST(m3_windows_of_a_file_of_odd_size)
+{
+	struct tfile *f = srv_stored((struct srv_opts){ 0 }, NULL, 2 * PAGE + 1808, &b, &c);
+	int fd = srv_open(f, O_RDWR);
+	unsigned char *p[3], byte;
+
+	CHECK_ZERO(region_bind(f, 0, 2 * PAGE + 1808, b, 0, RW));
+	for (uint64_t i = 0; i < 3; i++) {
+		p[i] = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, i * PAGE, PAGE);
+		p[i][7] = (unsigned char)(i + 1);
+	}
+	for (uint64_t i = 0; i < 3; i++) {
+		CHECK_OK(msync(p[i], PAGE, MS_SYNC));
+		CHECK_EQ(pread(fd, &byte, 1, (off_t)(i * PAGE + 7)), 1);
+		CHECK_EQ(byte, i + 1);
+	}
+}
+
+/* Who only reads the whole file keeps nobody from mapping, and storing into, a region of it. */
+TEST(m3_region_beside_reader_of_all)
+{
+	unsigned char *all, *p, *q;
+	int fd;
+
+	two_regions(&fd);
+	p = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 8 * PAGE);
+	all = map(fd, PROT_READ, MAP_PRIVATE, 0, 16 * PAGE);
+	CHECK_EQ(all[0], p[0]);
+	q = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 8 * PAGE);
+	q[0] = 9;
+	CHECK_EQ(p[0], 9);
+}
+
+/* /proc reads the file behind a mapping, to find out what was built. */
+TEST(m3_confined_mapping_has_a_file_to_read)
+{
+	struct tfile *f = file();
+	int fd = srv_open(f, O_RDWR), maps;
+	struct {
+		uint64_t size, flags, addr, start, end, vma_flags, page, off, inode;
+		uint32_t major, minor, name_size, build_id_size;
+		uint64_t name, build_id;
+	} query = { .size = sizeof(query) };
+	char id[32];
+
+	CHECK_ZERO(region_bind(f, 4 * PAGE, 2 * PAGE, b, 7 * PAGE, RW));
+	query.addr = (uintptr_t)map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 4 * PAGE, 2 * PAGE);
+	query.build_id_size = sizeof(id);
+	query.build_id = (uintptr_t)id;
+	maps = (int)CHECK_OK(open("/proc/self/maps", O_RDONLY));
+	if (ioctl(maps, _IOWR('f', 17, query), &query) < 0 && errno == ENOTTY)
+		SKIP("no PROCMAP_QUERY");
+	CHECK_EQ(query.start, query.addr); /* and the kernel's log is looked at */
+}
+
+/* A mapping that can't be stored into is none of a seal's business. */
+TEST(m3_sealed_backing_for_reading)
+{
+	static const int seals[] = { F_SEAL_WRITE, F_SEAL_FUTURE_WRITE };
+
+	for (size_t i = 0; i < ARRAY_SIZE(seals); i++) {
+		struct tfile *f = file();
+		int fd = srv_open(f, O_RDWR), mem = memfd_create("sealed", MFD_ALLOW_SEALING);
+		struct backing *sealed;
+		unsigned char *p;
+
+		CHECK_OK(ftruncate(mem, 8 * PAGE));
+		sealed = backing_from_fd(mem);
+		srv_register(f->srv, sealed);
+		CHECK_ZERO(region_bind(f, 0, 8 * PAGE, sealed, 0, RW));
+		CHECK_OK(fcntl(sealed->fd, F_ADD_SEALS, seals[i]));
+		p = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		CHECK(p == MAP_FAILED && errno == EPERM);
+		p = map(fd, PROT_READ, MAP_SHARED, 0, 8 * PAGE);
+		CHECK_EQ(p[0], 0);
+		CHECK_ERR(mprotect(p, PAGE, PROT_READ | PROT_WRITE), EACCES);
+	}
 }
