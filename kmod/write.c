@@ -80,9 +80,17 @@ static int fr_write_remove_sxid(struct file *file)
 	struct mnt_idmap *idmap = file_mnt_idmap(file);
 	struct inode *inode = file_inode(file);
 	struct iattr attr = { .ia_valid = ATTR_MODE | ATTR_FORCE };
-	int kill = setattr_should_drop_suidgid(idmap, inode);
+	struct kstat stat;
+	int kill, err;
 
-	if (likely(!kill))
+	if (likely(!setattr_should_drop_suidgid(idmap, inode)))
+		return 0;
+	/* The rest of the mode is not to be set back */
+	err = vfs_getattr(&file->f_path, &stat, STATX_MODE, AT_STATX_FORCE_SYNC);
+	if (err)
+		return err;
+	kill = setattr_should_drop_suidgid(idmap, inode);
+	if (!kill)
 		return 0;
 	attr.ia_mode = inode->i_mode;
 	if (kill & ATTR_KILL_SUID)
