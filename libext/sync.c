@@ -128,7 +128,8 @@ static int sync_backing(const struct backing *backing, int datasync)
 {
 	int ret = datasync ? fdatasync(backing->fd) : fsync(backing->fd);
 
-	return ret < 0 ? -errno : 0;
+	/* On a file system that can't be written there is nothing to sync: erofs, squashfs */
+	return ret < 0 && errno != EINVAL && errno != EROFS ? -errno : 0;
 }
 
 static int sync_dirty(struct inode *inode, int datasync)

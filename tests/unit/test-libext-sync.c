@@ -187,6 +187,19 @@ static void *syncer(void *arg)
 	return NULL;
 }
 
+/* It is on a file system that can't be written, and whose files can't be synced. */
+START_TEST(what_cannot_be_synced)
+{
+	bind_both();
+	atomic_store(&sync_err, EINVAL);
+	ck_assert_int_eq(fuse_regions_fsync(conn, NODE, 0), 0);
+	atomic_store(&sync_err, 0);
+	expect_syncs(1, 1);
+	sync_now();
+	expect_syncs(0, 0);
+}
+END_TEST
+
 /* A write that is under way during an fsync is synced by it, or by the next. */
 START_TEST(write_under_way)
 {
@@ -238,7 +251,7 @@ int main(void)
 	Suite *suite = suite_create("libext-sync");
 
 	unit_tcase_with(suite, "sync", setup, teardown, what_was_written_once,
-			written_before_forget, failed_sync_is_tried_again, write_under_way,
-			two_at_once);
+			written_before_forget, failed_sync_is_tried_again, what_cannot_be_synced,
+			write_under_way, two_at_once);
 	return unit_run(suite);
 }
