@@ -69,6 +69,7 @@ static int prepare(struct fuse_regions_conn *conn, struct fr_txn *txn,
 static int change(struct fuse_regions_conn *conn, struct inode *inode,
 		  const struct fuse_passthrough_region *records, uint32_t count)
 {
+	const struct fr_node *root = inode->map.root;
 	uint64_t before = inode->map.nr;
 	struct fr_txn txn;
 	int err;
@@ -82,6 +83,8 @@ static int change(struct fuse_regions_conn *conn, struct inode *inode,
 		return err;
 	}
 	fr_txn_commit(&txn);
+	if (inode->map.root != root)
+		inode->changes++;
 	/* Readers hold the lock, so there are none. */
 	fr_nodes_free(inode->map.ops, txn.retired);
 	atomic_fetch_add_explicit(&conn->regions, inode->map.nr - before, memory_order_relaxed);

@@ -57,8 +57,11 @@ struct backing {
  * struct inode - an inode with regions
  * @link:	in conn->inodes, by nodeid
  * @refs:	the table's, and one for each call under way
- * @lock:	protects @map and @dead
+ * @lock:	protects @map, @changes and @dead
  * @map:	its regions
+ * @changes:	how often these were others afterwards: not after a change that
+ *		failed, or found nothing to do; those are no reason to ask a
+ *		callback again
  * @dead:	out of the table; look it up again
  * @dirty_lock:	protects @dirty, @nr_dirty, @room_dirty
  * @dirty:	backings that this process wrote to since the last fsync
@@ -71,6 +74,7 @@ struct inode {
 	atomic_uint refs;
 	pthread_rwlock_t lock;
 	struct fr_map map;
+	uint64_t changes;
 	bool dead;
 	pthread_mutex_t dirty_lock;
 	struct backing **dirty;

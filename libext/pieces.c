@@ -47,7 +47,7 @@ int request_cut(struct request *req, unsigned int access)
 	const struct fr_node *root = inode_root(req->inode);
 	uint64_t pos = req->pos, end = req->pos + req->len;
 
-	req->txn = fr_map_txn(root);
+	req->changes = req->inode ? req->inode->changes : 0;
 	req->nr = 0;
 	req->has_gap = false;
 	while (pos < end) {
@@ -80,8 +80,7 @@ bool request_relock(struct request *req)
 	/* The reference is kept for the comparison, lest a new inode have its address. */
 	req->inode = NULL;
 	request_lock(req);
-	/* Of the content: a bind that fails, or finds nothing to do, is no reason to ask again. */
-	same = req->inode == before && fr_map_txn(inode_root(req->inode)) == req->txn;
+	same = req->inode == before && (!before || before->changes == req->changes);
 	inode_put(before);
 	return same;
 }

@@ -44,7 +44,7 @@ struct piece {
  * @len:	number of bytes
  * @inode:	a reference, NULL: it has no regions
  * @locked:	@inode's lock is held for reading
- * @txn:	state of the map that the pieces are from
+ * @changes:	inode->changes of the map that the pieces are from
  * @v:		pieces
  * @nr:		number of them
  * @room:	pieces that @v has room for
@@ -57,7 +57,7 @@ struct request {
 	uint64_t len;
 	struct inode *inode;
 	bool locked;
-	uint64_t txn;
+	uint64_t changes;
 	struct piece *v;
 	size_t nr;
 	size_t room;

@@ -242,6 +242,33 @@ static ssize_t copy_up_refused(void *ctx, uint64_t nodeid, uint64_t offset, cons
 	return (ssize_t)size;
 }
 
+/* It binds what it is asked for, and somebody else unbinds all before anyone looks. */
+static ssize_t bind_in_vain(void *ctx, uint64_t nodeid, uint64_t offset, const void *data,
+			    size_t size, unsigned int flags)
+{
+	struct asked *asked = ctx;
+
+	(void)nodeid;
+	(void)data;
+	(void)flags;
+	if (asked->calls++ == 1)
+		return (ssize_t)size;
+	must_bind(offset, size, asked->bind, offset, READ | WRITE);
+	ck_assert_int_eq(fuse_regions_unbind(conn, NODE, 0, 0), 0);
+	return 0;
+}
+
+START_TEST(gap_that_is_unbound_again)
+{
+	struct asked asked = { .bind = make_backing(make_file("abcdefghij", 10)) };
+
+	must_bind(0, 1, asked.bind, 0, READ);
+	ck_assert_int_eq(fuse_regions_unbind(conn, NODE, 0, 0), 0);
+	ck_assert_int_eq(fuse_regions_write(conn, NODE, "XYZ", 3, 4, bind_in_vain, &asked), 3);
+	ck_assert_uint_eq(asked.calls, 2);
+}
+END_TEST
+
 START_TEST(gap_whose_bind_fails)
 {
 	uint32_t a = make_backing(make_file("abcdefghij", 10));
@@ -559,7 +586,8 @@ int main(void)
 			whole_file, read_at_the_end_of_everything, write_only_is_no_source,
 			odd_descriptors);
 	unit_tcase_with(suite, "callbacks", setup, teardown, gap_errors, gap_that_binds,
-			gap_whose_bind_fails, copy_on_write, short_writes);
+			gap_whose_bind_fails, gap_that_is_unbound_again, copy_on_write,
+			short_writes);
 	loop = unit_add_tcase(suite, "random", (const TTest *const[]){ NULL }, setup, teardown);
 	tcase_add_loop_test(loop, at_random, 0, 4);
 	return unit_run(suite);
