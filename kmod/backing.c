@@ -73,6 +73,29 @@ static int fr_backing_permission(struct file *file)
 	return err;
 }
 
+/*
+ * What can be done with the file. FMODE_CAN_* is there for the old calls, too,
+ * which are not used.
+ */
+static unsigned int fr_backing_access(const struct file *file)
+{
+	unsigned int access = 0;
+
+	if ((file->f_mode & FMODE_CAN_READ) && file->f_op->read_iter)
+		access |= FR_READ;
+	if ((file->f_mode & FMODE_CAN_WRITE) && file->f_op->write_iter &&
+	    !IS_APPEND(file_inode(file)))
+		access |= FR_WRITE;
+	return access;
+}
+
+static u64 fr_backing_max(const struct file *file)
+{
+	loff_t max = file_inode(file)->i_sb->s_maxbytes;
+
+	return file->f_flags & O_LARGEFILE ? max : min_t(loff_t, max, MAX_NON_LFS);
+}
+
 /* Store @backing under a new id, counted against the limit. */
 static int fr_backing_store(struct fr_conn *conn, struct fr_backing *backing)
 {
@@ -118,6 +141,8 @@ int fr_backing_open(struct fr_conn *conn, int fd)
 	refcount_set(&backing->count, 1);
 	backing->file = file;
 	backing->iocb_flags = iocb_flags(file) & ~(IOCB_APPEND | IOCB_DIRECT);
+	backing->access = fr_backing_access(file);
+	backing->max = fr_backing_max(file);
 	backing->cred = get_current_cred();
 	backing->wb_err = filemap_sample_wb_err(fr_backing_mapping(file));
 	atomic_long_inc(&fr_live_backings);

@@ -57,26 +57,17 @@ static struct fr_op *fr_bind_ops(struct iov_iter *from, u32 count, u64 max_bytes
  */
 static int fr_bind_access(const struct fr_backing *backing, const struct fr_op *op)
 {
-	struct file *file = backing->file;
-	loff_t max = file_inode(file)->i_sb->s_maxbytes;
 	unsigned int flags = op->flags;
-	fmode_t mode = file->f_mode;
 
-	if (!(file->f_flags & O_LARGEFILE))
-		max = min_t(loff_t, max, MAX_NON_LFS);
 	if (!(flags & FR_WHOLE) &&
-	    op->backing_start + (op->last - op->start) >= max)
+	    op->backing_start + (op->last - op->start) >= backing->max)
 		return -EINVAL;
-	/* FMODE_CAN_* is there for the old calls, too, which are not used */
-	if ((flags & FR_READ) &&
-	    !((mode & FMODE_CAN_READ) && file->f_op->read_iter))
-		return -EBADF;
-	if (!(flags & FR_WRITE))
+	if (likely(!(flags & (FR_READ | FR_WRITE) & ~backing->access)))
 		return 0;
-	if (!((mode & FMODE_CAN_WRITE) && file->f_op->write_iter))
-		return -EBADF;
 	/* Regions have no end to append to */
-	return IS_APPEND(file_inode(file)) ? -EPERM : 0;
+	if ((flags & FR_WRITE) && IS_APPEND(file_inode(backing->file)))
+		return -EPERM;
+	return -EBADF;
 }
 
 /* Apply the records to @txn. The leaves take their own references. */

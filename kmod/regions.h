@@ -55,6 +55,8 @@ struct fr_op;
 struct fr_backing {
 	refcount_t count;
 	int iocb_flags;		/* what O_SYNC and the like make of every I/O */
+	unsigned int access;	/* FR_READ and FR_WRITE, where it can be bound */
+	u64 max;		/* bytes that the file can have */
 	struct file *file;
 	const struct cred *cred;
 	errseq_t wb_err;	/* what is known of its errors; see sync.c */
