@@ -13,8 +13,8 @@
 /**
  * struct fr_aio - an I/O under way
  * @iocb:	the backing's
- * @count:	references: who started it, who is in the backing's code until
- *		that returns, and who completes it, maybe before
+ * @count:	references: of who started it, until the backing has returned,
+ *		and of who completes it, maybe before that
  * @orig:	the caller's; its file keeps the fr_inode and the fr_conn alive
  * @fi:		the inode; its fr_conn's srcu is held until completion
  * @idx:	for srcu_up_read()
@@ -106,6 +106,7 @@ static ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
 	aio->dio = iocb->private;
 	INIT_WORK(&aio->work, fr_aio_work);
 	aio->idx = srcu_down_read(&fi->conn->srcu);
+	/* overlayfs goes by IOCB_WRITE when a write is over */
 	aio->iocb = (struct kiocb) {
 		.ki_filp = file,
 		.ki_pos = pos,

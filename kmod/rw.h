@@ -22,12 +22,8 @@
 #include "map-node.h"
 #include "regions.h"
 
-/*
- * Of the caller's flags, those that a backing is to know; never IOCB_APPEND.
- * overlayfs goes by IOCB_WRITE when an asynchronous write is over.
- */
-#define FR_IOCB_FLAGS							\
-	(IOCB_NOWAIT | IOCB_DSYNC | IOCB_SYNC | IOCB_DIRECT | IOCB_WRITE)
+/* Of the caller's flags, those that a backing is to know; never IOCB_APPEND */
+#define FR_IOCB_FLAGS	(IOCB_NOWAIT | IOCB_DSYNC | IOCB_SYNC | IOCB_DIRECT)
 
 /* What fr_rw_fast() does not do */
 #define FR_IOCB_SPECIAL	(IOCB_NOWAIT | IOCB_DIRECT)
@@ -67,9 +63,8 @@ void fr_iter_restore(struct iov_iter *it, struct fr_iter_mark mark, size_t count
 static inline bool fr_rw_possible(const struct fr_region *r, u64 end)
 {
 	struct fr_backing *backing = fr_region_backing(r);
-	struct inode *inode = file_inode(backing->file);
 
-	return fr_region_backing_pos(r, end) <= inode->i_sb->s_maxbytes;
+	return fr_region_backing_pos(r, end) <= backing->max;
 }
 
 /*
