@@ -197,20 +197,27 @@ TEST(m2_spanning_mapping_behind_inner)
 	CHECK_EQ(outer[0], 1);
 }
 
-/* Whoever sealed a backing is not deceived. */
-TEST(m3_sealed_backing)
+/* A file that is bound to a memfd, which is then sealed */
+static struct tfile *sealed_file(int seal)
 {
 	struct tfile *f = file();
-	int fd, mem = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int mem = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	struct backing *sealed;
-	unsigned char *p;
 
 	CHECK_OK(ftruncate(mem, 8 * PAGE));
 	sealed = backing_from_fd(mem);
 	srv_register(f->srv, sealed);
 	CHECK_ZERO(region_bind(f, 0, 8 * PAGE, sealed, 0, RW));
-	CHECK_OK(fcntl(sealed->fd, F_ADD_SEALS, F_SEAL_WRITE));
-	fd = srv_open(f, O_RDWR);
+	CHECK_OK(fcntl(mem, F_ADD_SEALS, seal));
+	return f;
+}
+
+/* Whoever sealed a backing is not deceived. */
+TEST(m3_sealed_backing)
+{
+	int fd = srv_open(sealed_file(F_SEAL_WRITE), O_RDWR);
+	unsigned char *p;
+
 	p = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	CHECK(p == MAP_FAILED && errno == EPERM);
 	CHECK_ERR(pwrite(fd, "x", 1, 0), EPERM);
@@ -278,16 +285,9 @@ TEST(m3_sealed_backing_for_reading)
 	static const int seals[] = { F_SEAL_WRITE, F_SEAL_FUTURE_WRITE };
 
 	for (size_t i = 0; i < ARRAY_SIZE(seals); i++) {
-		struct tfile *f = file();
-		int fd = srv_open(f, O_RDWR), mem = memfd_create("sealed", MFD_ALLOW_SEALING);
-		struct backing *sealed;
+		int fd = srv_open(sealed_file(seals[i]), O_RDWR);
 		unsigned char *p;
 
-		CHECK_OK(ftruncate(mem, 8 * PAGE));
-		sealed = backing_from_fd(mem);
-		srv_register(f->srv, sealed);
-		CHECK_ZERO(region_bind(f, 0, 8 * PAGE, sealed, 0, RW));
-		CHECK_OK(fcntl(sealed->fd, F_ADD_SEALS, seals[i]));
 		p = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 		CHECK(p == MAP_FAILED && errno == EPERM);
 		p = map(fd, PROT_READ, MAP_SHARED, 0, 8 * PAGE);

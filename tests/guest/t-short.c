@@ -4,12 +4,8 @@
  * the caller gets what a native file would give, and the kernel goes on.
  */
 #define _GNU_SOURCE
-#include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/uio.h>
-
-#include <linux/fs.h>
 
 #include "harness.h"
 
@@ -20,6 +16,17 @@ static struct backing *b, *c;
 static struct tfile *file(struct srv_opts opts, const char *dir)
 {
 	return srv_stored(opts, dir, SIZE, &b, &c);
+}
+
+/* Nothing keeps @mnt busy any more, where the backings are. */
+static void leave(struct tfile *f, int fd, const char *mnt)
+{
+	close(fd);
+	srv_stop(f->srv);
+	close(b->fd);
+	close(c->fd);
+	close(f->store->fd);
+	unmount_soon(mnt);
 }
 
 static void expect_byte(int fd, uint64_t off, int want)
@@ -146,12 +153,7 @@ TEST(w3_region_crosses_the_backings_own_end)
 		CHECK_ZERO(region_bind(f, 0, 0, b, own_end / PAGE * PAGE - PAGE, RW));
 	fd = srv_open(f, O_RDWR);
 	CHECK(pwrite(fd, letters, sizeof(letters), 0) < (ssize_t)sizeof(letters));
-	close(fd);
-	srv_stop(f->srv);
-	close(b->fd);
-	close(c->fd);
-	close(f->store->fd);
-	unmount_soon(mnt);
+	leave(f, fd, mnt);
 }
 
 /* What a write that may not wait has done it has done: XFS stops at a page that is not there. */
@@ -186,12 +188,7 @@ TEST(w1_nowait_write_in_part)
 	for (ssize_t i = 0; i < n; i += 99)
 		expect_byte(fd, (uint64_t)i, 'm');
 	CHECK_EQ(pwritev2(fd, &iov, 1, 0, 0), PAGE + 100);
-	close(fd);
-	srv_stop(f->srv);
-	close(b->fd);
-	close(c->fd);
-	close(f->store->fd);
-	unmount_soon(mnt);
+	leave(f, fd, mnt);
 }
 
 /* FUSE thinks that the file is empty: a gap in it has bytes all the same. */
