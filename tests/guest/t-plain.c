@@ -19,6 +19,7 @@ struct record {
 	char *text;
 	size_t len;
 	FILE *out;
+	bool writeback; /* when the server is told of a write is chance */
 };
 
 static void *nowhere; /* memory that can't be used */
@@ -58,7 +59,7 @@ static void attributes(struct record *r, int fd)
 
 	DO(r, fstat(fd, &st));
 	fprintf(r->out, "size %lld blocks %lld mode %o nlink %d\n", (long long)st.st_size,
-		(long long)st.st_blocks, st.st_mode, (int)st.st_nlink);
+		r->writeback ? -1 : (long long)st.st_blocks, st.st_mode, (int)st.st_nlink);
 }
 
 /* Of those kinds alone that don't depend on what the page cache and the clock are up to */
@@ -207,7 +208,7 @@ static char *run_script(struct srv_opts opts, bool direct_io)
 {
 	struct srv *s = srv_new(&opts);
 	struct tfile *f = srv_store_file(s, "f", SIZE), *new = srv_store_file(s, "new", 0);
-	struct record r;
+	struct record r = { .writeback = opts.writeback };
 
 	new->hidden = true;
 	f->seed = f->store->seed = 31;
@@ -222,8 +223,7 @@ static char *run_script(struct srv_opts opts, bool direct_io)
 	script_write(&r, f, O_DIRECT);
 	script_write(&r, f, O_SYNC);
 	script_names(&r, s);
-	/* when dirty pages are written back is chance */
-	if (!opts.writeback)
+	if (!r.writeback)
 		counters(&r, f);
 	fclose(r.out);
 	srv_stop(s);
