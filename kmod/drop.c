@@ -182,7 +182,7 @@ static void fr_drop_send(struct fr_drop *drop, struct address_space *mapping)
 
 /*
  * Pages that are gone may be on their way to the server, who may put them where
- * they are bound now: so the hold stays, for cache.c to see.
+ * they are bound now: so the hold stays, for writeback.c to see.
  */
 static bool fr_drop_sending(struct fr_inode *fi, enum fr_hold_why why)
 {

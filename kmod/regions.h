@@ -325,7 +325,7 @@ static inline bool fr_cache_busy(const struct fr_inode *fi,
 
 int fr_cache_flush(struct fr_inode *fi, u64 start, u64 last, bool nowait);
 
-/* Why pages of FUSE's cache are held, or dropped (cache.c: if dirty) */
+/* Why pages of FUSE's cache are held, or dropped (writeback.c: if dirty) */
 enum fr_hold_why {
 	FR_HOLD_WRITE,		/* a write is under way */
 	FR_HOLD_BACK,		/* pages are being given to FUSE */

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What filling FUSE's page cache (cache.c) and its write-back share. */
+#ifndef FR_CACHE_H
+#define FR_CACHE_H
+
+#include "regions.h"
+
+/* FUSE's own, once an inode had a region */
+extern const struct address_space_operations *fr_orig_aops;
+
+bool fr_cache_writable(struct fr_inode *fi, u64 start, u64 last);
+void fr_cache_sent_back(struct fr_inode *fi);
+
+/* writeback.c */
+int fr_writepages(struct address_space *mapping, struct writeback_control *wbc);
+int fr_launder_folio(struct folio *folio);
+
+#endif /* FR_CACHE_H */
