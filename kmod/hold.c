@@ -110,14 +110,60 @@ static bool fr_hold_dirty(struct address_space *mapping, pgoff_t first,
 	return dirty;
 }
 
-/* Bring what was stored into held pages to where reads get it. */
-int fr_hold_flush(struct fr_inode *fi, u64 start, u64 last)
+static bool fr_hold_filling(struct address_space *mapping, pgoff_t first,
+			    pgoff_t last)
+{
+	struct folio_batch batch;
+	bool filling = false;
+	unsigned int i;
+
+	folio_batch_init(&batch);
+	while (!filling && filemap_get_folios(mapping, &first, last, &batch)) {
+		for (i = 0; i < folio_batch_count(&batch); i++)
+			filling |= folio_test_locked(batch.folios[i]) &&
+				   !folio_test_uptodate(batch.folios[i]);
+		folio_batch_release(&batch);
+		cond_resched();
+	}
+	return filling;
+}
+
+/*
+ * With FUSE's write-back cache, a write that began before the file had regions
+ * may wait for the server to fill a page, all of which is then written back.
+ * Who writes like that has the inode lock.
+ */
+static int fr_hold_await_writer(struct fr_inode *fi, pgoff_t first,
+				pgoff_t last)
+{
+	struct inode *inode = fi->inode;
+
+	/* FUSE leaves times to VFS in this mode alone */
+	if (IS_NOCMTIME(inode) ||
+	    !fr_hold_filling(inode->i_mapping, first, last))
+		return 0;
+	if (down_read_killable(&inode->i_rwsem))
+		return -EINTR;
+	up_read(&inode->i_rwsem);
+	return 0;
+}
+
+/*
+ * Bring what was stored into held pages to where reads get it. @locked: by
+ * someone who has the inode lock.
+ */
+int fr_hold_flush(struct fr_inode *fi, u64 start, u64 last, bool locked)
 {
 	struct address_space *mapping = fi->inode->i_mapping;
-	int err;
+	int err = 0;
 
 	if (!mapping->nrpages && !READ_ONCE(fi->sent_back))
 		return 0;
+	if (!locked)
+		err = fr_hold_await_writer(fi, start >> PAGE_SHIFT,
+					   last >> PAGE_SHIFT);
+	if (err)
+		return err;
 	err = fr_cache_flush(fi, start, last, false);
 	if (!err && fr_hold_dirty(mapping, start >> PAGE_SHIFT,
 				  last >> PAGE_SHIFT))

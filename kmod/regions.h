@@ -364,7 +364,7 @@ void fr_drop_end(struct fr_inode *fi);
 void fr_hold_begin(struct fr_inode *fi, struct fr_hold *hold, u64 start,
 		   u64 last, enum fr_hold_why why);
 bool fr_held_bound(struct fr_inode *fi, u64 start, u64 last);
-int fr_hold_flush(struct fr_inode *fi, u64 start, u64 last);
+int fr_hold_flush(struct fr_inode *fi, u64 start, u64 last, bool locked);
 void fr_hold_end(struct fr_inode *fi, struct fr_hold *hold);
 void fr_hold_shrink(struct fr_inode *fi, struct fr_hold *hold, pgoff_t first,
 		    pgoff_t last);

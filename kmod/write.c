@@ -139,7 +139,7 @@ static ssize_t fr_write_cut(struct fr_inode *fi, struct kiocb *iocb,
 	ssize_t ret;
 
 	fr_hold_begin(fi, &hold, start, last, FR_HOLD_WRITE);
-	ret = fr_hold_flush(fi, start, last);
+	ret = fr_hold_flush(fi, start, last, bound);
 	if (ret)
 		goto out;
 	ret = fr_io_run(&io);
@@ -169,7 +169,7 @@ static ssize_t fr_write_past_gap(struct fr_inode *fi, struct kiocb *iocb,
 
 	/* FUSE finds out where an append goes, maybe further behind by then */
 	fr_hold_begin(fi, &hold, start, FR_LAST_MAX, FR_HOLD_WRITE);
-	ret = fr_hold_flush(fi, start, FR_LAST_MAX);
+	ret = fr_hold_flush(fi, start, FR_LAST_MAX, false);
 	if (!ret)
 		ret = fr_write_gap(iocb, iocb->ki_pos, from);
 	if (ret > 0) {

@@ -31,9 +31,9 @@ static int bind_here(struct srv *s, struct tfile *f, uint64_t off, size_t size)
 	return 0;
 }
 
-static struct srv *files(bool threads)
+static struct srv *files(struct srv_opts opts)
 {
-	struct srv *s = srv_new(&(struct srv_opts){ .threads = threads });
+	struct srv *s = srv_new(&opts);
 	char name[8];
 
 	here = shared_alloc(sizeof(*here));
@@ -50,7 +50,7 @@ static struct srv *files(bool threads)
 /* Half a second is what a binder waits for pages that it has to wait for. */
 static void expect_quick(void (*touch)(struct tfile *f, int fd), enum srv_op op)
 {
-	struct srv *s = files(false);
+	struct srv *s = files((struct srv_opts){ 0 });
 	uint64_t best = UINT64_MAX;
 
 	for (int i = 0; i < FILES; i++) {
@@ -151,7 +151,7 @@ static void *toucher(void *arg)
 /* FUSE reads a page for a mapping; meanwhile it is bound; then the server answers, too late. */
 static void old_page(bool private)
 {
-	struct srv *s = files(true);
+	struct srv *s = files((struct srv_opts){ .threads = true });
 
 	for (int i = 0; i < FILES; i++) {
 		struct toucher t = { .f = &s->files[i] };
@@ -240,7 +240,7 @@ static bool bind_over_stored(struct tfile *f, unsigned char *p, uint64_t step, s
  */
 static void over_stored(uint64_t step)
 {
-	struct srv *s = files(true);
+	struct srv *s = files((struct srv_opts){ .threads = true });
 	uint64_t best = UINT64_MAX, took;
 
 	for (int i = 0; i < FILES; i++) {
@@ -288,7 +288,7 @@ static void *let_write(void *arg)
  */
 TEST(m1_new_mapping_comes_after_older_stores)
 {
-	struct srv *s = files(true);
+	struct srv *s = files((struct srv_opts){ .threads = true });
 	int late = 0, early = 0;
 
 	for (int i = 0; i < FILES; i++) {
@@ -325,4 +325,57 @@ TEST(m1_new_mapping_comes_after_older_stores)
 	}
 	note("%d of %d mappings did not wait; %d stores were written before", late, FILES, early);
 	CHECK(early < FILES);
+}
+
+struct one_byte {
+	int fd;
+	unsigned char byte;
+	off_t off;
+};
+
+static void *write_one_byte(void *arg)
+{
+	struct one_byte *w = arg;
+
+	CHECK_EQ(pwrite(w->fd, &w->byte, 1, w->off), 1);
+	return NULL;
+}
+
+/*
+ * With the write-back cache a write has FUSE read the rest of its page, and all of that goes to the
+ * server some time later. It is under way when the file gets its first region: what is written to that
+ * is not undone by it.
+ */
+TEST(w1_write_comes_after_older_cached_write)
+{
+	struct srv *s = files((struct srv_opts){ .threads = true, .writeback = true });
+
+	for (int i = 0; i < FILES; i++) {
+		struct tfile *f = &s->files[i];
+		int fd = srv_open(f, O_RDWR);
+		struct one_byte old = { fd, 'o', 5 * PAGE + 100 };
+		struct one_byte new = { fd, 'n', 5 * PAGE + 2000 };
+		unsigned char page[PAGE];
+		pthread_t writers[2];
+
+		/* What the first write to a region asks the server for, it asks once. */
+		CHECK_ZERO(region_bind(f, 20 * PAGE, PAGE, here->b, 20 * PAGE, RW));
+		write_one_byte(&(struct one_byte){ fd, 'x', 20 * PAGE });
+		CHECK_ZERO(region_unbind(f, 0, 0));
+		f->hang = 1 << OP_READ;
+		CHECK_ZERO(pthread_create(&writers[0], NULL, write_one_byte, &old));
+		CHECK_SOON(f->hanging);
+		CHECK_ZERO(region_bind(f, 4 * PAGE, 8 * PAGE, here->b, 4 * PAGE, RW));
+		CHECK_ZERO(pthread_create(&writers[1], NULL, write_one_byte, &new));
+		sleep_ms(50);
+		f->hang = 0;
+		for (int k = 0; k < 2; k++)
+			CHECK_ZERO(pthread_join(writers[k], NULL));
+		CHECK_OK(fsync(fd));
+		CHECK_EQ(pread(fd, page, PAGE, 5 * PAGE), PAGE);
+		CHECK_EQ(page[100], 'o');
+		CHECK_EQ(page[2000], 'n');
+		expect_file(f, fd, SIZE);
+		close(fd);
+	}
 }
