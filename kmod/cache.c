@@ -85,7 +85,7 @@ bool fr_cache_sending(struct fr_inode *fi)
  * we know? What we write ourselves we need not wait for, unless it was bound
  * just now.
  */
-static bool fr_cache_behind(struct fr_inode *fi, u64 start, u64 last)
+bool fr_cache_behind(struct fr_inode *fi, u64 start, u64 last)
 {
 	return fr_cache_sending(fi) && (fr_held_bound(fi, start, last) ||
 					!fr_cache_writable(fi, start, last));

@@ -98,7 +98,8 @@ static struct fr_backing *fr_mmap_backing_of(struct fr_inode *fi,
 
 /*
  * The same, once the server has what was stored before the region came: that is
- * on its way into the backing, behind the back of who maps it.
+ * on its way into the backing, behind the back of who maps it. So may be what
+ * was stored into a region without WRITE, for which FUSE's cache waits.
  */
 static struct fr_backing *fr_mmap_backing_get(struct fr_inode *fi,
 					      const struct vm_area_struct *vma,
@@ -113,6 +114,11 @@ static struct fr_backing *fr_mmap_backing_get(struct fr_inode *fi,
 		fr_backing_put(backing);
 		if (!fr_hold_wait_old(fi, first, last))
 			return NULL;
+	}
+	if (backing && fr_cache_behind(fi, (u64)first << PAGE_SHIFT,
+				       ((u64)last << PAGE_SHIFT) | ~PAGE_MASK)) {
+		fr_backing_put(backing);
+		return NULL;
 	}
 	return backing;
 }
@@ -147,6 +153,20 @@ static bool fr_mmap_noted(struct fr_inode *fi, pgoff_t first, pgoff_t last)
 		first <= fi->mapped_last;
 	spin_unlock(&fi->holds_lock);
 	return noted;
+}
+
+/*
+ * FUSE's cache is about to be mapped, and may have pages of before stores that
+ * it did not see: to write those back would undo the stores.
+ */
+static void fr_mmap_drop_unseen(struct fr_inode *fi,
+				const struct vm_area_struct *vma)
+{
+	u64 start = (u64)vma->vm_pgoff << PAGE_SHIFT;
+	u64 last = start + (vma->vm_end - vma->vm_start) - 1;
+
+	if (fr_mmap_noted(fi, start >> PAGE_SHIFT, last >> PAGE_SHIFT))
+		fr_drop(fi, start, last, FR_DROP_WRITTEN);
 }
 
 static int fr_mmap_backing(struct fr_inode *fi, struct file *file,
@@ -362,6 +382,7 @@ int fr_mmap(struct file *file, struct vm_area_struct *vma)
 			/* For reading, as if the file had been opened for that */
 			vm_flags_clear(vma, VM_MAYWRITE);
 		}
+		fr_mmap_drop_unseen(fi, vma);
 	}
 	err = fr_orig_fops->mmap(file, vma);
 	/* Regions may come while it is mapped */

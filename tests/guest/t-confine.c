@@ -197,6 +197,53 @@ TEST(m2_spanning_mapping_behind_inner)
 	CHECK_EQ(outer[0], 1);
 }
 
+/* FUSE's cache has the pages since before they were stored into through the backing. */
+static void spanning_after_inner(int prot, bool gone)
+{
+	unsigned char *outer, *inner;
+	int fd;
+
+	two_regions(&fd);
+	outer = map(fd, prot, MAP_SHARED, 0, 16 * PAGE);
+	for (uint64_t i = 0; i < 16; i++)
+		CHECK_EQ(outer[i * PAGE], pattern_byte((i < 8 ? b : c)->seed, i * PAGE));
+	munmap(outer, 16 * PAGE);
+	inner = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 2 * PAGE, 4 * PAGE);
+	for (uint64_t i = 0; i < 4; i++)
+		inner[i * PAGE + 100] = (unsigned char)i;
+	if (gone)
+		munmap(inner, 4 * PAGE);
+	outer = map(fd, prot, MAP_SHARED, 0, 16 * PAGE);
+	for (uint64_t i = 0; i < 4; i++)
+		CHECK_EQ(outer[(2 + i) * PAGE + 100], i);
+	if (!(prot & PROT_WRITE))
+		return;
+	for (uint64_t i = 0; i < 16; i++)
+		outer[i * PAGE] = 77;
+	CHECK_OK(msync(outer, 16 * PAGE, MS_SYNC));
+	for (uint64_t i = 0; i < 4; i++) {
+		unsigned char byte;
+
+		CHECK_EQ(pread(fd, &byte, 1, (off_t)((2 + i) * PAGE + 100)), 1);
+		CHECK_EQ(byte, i);
+	}
+}
+
+TEST(m1_spanning_mapping_after_inner)
+{
+	spanning_after_inner(PROT_READ | PROT_WRITE, true);
+}
+
+TEST(m1_spanning_reader_after_inner)
+{
+	spanning_after_inner(PROT_READ, true);
+}
+
+TEST(m1_new_spanning_reader_beside_inner)
+{
+	spanning_after_inner(PROT_READ, false);
+}
+
 /* A file that is bound to a memfd, which is then sealed */
 static struct tfile *sealed_file(int seal)
 {

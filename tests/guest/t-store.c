@@ -399,3 +399,40 @@ TEST(m1_store_into_read_only_region_writeback)
 {
 	store_and_read((struct srv_opts){ .writeback = true });
 }
+
+/* The same, when what was stored is read through a mapping of the region alone */
+static void store_and_map(struct srv_opts opts)
+{
+	struct srv *s = srv_new(&opts);
+	struct tfile *f = srv_store_file(s, "f", SIZE);
+	unsigned char *p;
+	int fd;
+
+	f->hook[OP_WRITE] = slowly;
+	srv_start(s);
+	b = backing_new(SIZE);
+	srv_register(s, b);
+	fd = srv_open(f, O_RDWR);
+	CHECK_ZERO(region_bind(f, 4 * PAGE, 8 * PAGE, b, 0, FUSE_REGION_READ));
+	for (int i = 0; i < 20; i++) {
+		uint64_t off = 4 * PAGE + rnd_below(8 * PAGE);
+
+		p = map(fd);
+		p[off] = (unsigned char)i;
+		munmap(p, SIZE);
+		p = mmap(NULL, 8 * PAGE, PROT_READ, MAP_SHARED, fd, 4 * PAGE);
+		CHECK(p != MAP_FAILED);
+		CHECK_EQ(p[off - 4 * PAGE], i);
+		munmap(p, 8 * PAGE);
+	}
+}
+
+TEST(m1_store_into_read_only_region_then_map)
+{
+	store_and_map((struct srv_opts){ 0 });
+}
+
+TEST(m1_store_into_read_only_region_then_map_writeback)
+{
+	store_and_map((struct srv_opts){ .writeback = true });
+}
