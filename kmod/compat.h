@@ -34,6 +34,10 @@
 #error "fuse-regions needs a kernel with CONFIG_DEBUG_INFO_BTF"
 #endif
 
+#ifndef CONFIG_FS_STACK		/* backing_file_open() */
+#error "fuse-regions needs a kernel with CONFIG_FS_STACK"
+#endif
+
 #if !IS_ENABLED(CONFIG_FUSE_FS)
 #error "fuse-regions needs a kernel with CONFIG_FUSE_FS"
 #endif

@@ -65,7 +65,7 @@ static inline u64 fr_region_backing_pos(const struct fr_region *r, u64 pos)
 	return r->backing_start + (pos - r->start);
 }
 
-struct fr_node;		/* opaque: map.c */
+struct fr_node;		/* opaque: map-node.h */
 
 /**
  * struct fr_map_ops - what the map needs from its host

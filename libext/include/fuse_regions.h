@@ -80,7 +80,9 @@ enum fuse_regions_mode {
 /**
  * struct fuse_regions_config - how to open; zero it, then fill in
  * @flags:		FUSE_REGIONS_USER_MODE or 0
- * @max_stack_depth:	see struct fuse_regions_attach; 0 means 1
+ * @max_stack_depth:	see struct fuse_regions_attach; 0 means 1. One that the
+ *			kernel refuses, over 2, leaves the connection in user
+ *			mode
  * @reserved:		0
  */
 struct fuse_regions_config {
@@ -179,8 +181,10 @@ void fuse_regions_get_info(struct fuse_regions_conn *conn, struct fuse_regions_i
  *
  * Return: a positive backing id, valid until fuse_regions_backing_close().
  * -EBADF: @fd is not open, or O_PATH; -EISDIR; -EINVAL: not a regular file;
- * -ENOSPC: over info.max_backings; -EMFILE, -ENFILE, -ENOMEM. In kernel mode
- * also -EPERM, -ELOOP, -ENOTCONN, as <linux/fuse_regions.h> says.
+ * -ENOSPC: over info.max_backings; -EMFILE, -ENFILE, -ENOMEM. For O_APPEND or
+ * O_DIRECT also what opening the file anew, by /proc/self/fd, may fail with. In
+ * kernel mode also -EPERM, -EACCES, -ELOOP, -ENOTCONN, as
+ * <linux/fuse_regions.h> says.
  */
 int fuse_regions_backing_open(struct fuse_regions_conn *conn, int fd);
 
@@ -208,14 +212,15 @@ int fuse_regions_backing_close(struct fuse_regions_conn *conn, uint32_t backing)
  * All records take effect together, in the kernel and in the library's map,
  * or none in neither. Any I/O that this process does for requests on the
  * inode, on other threads, is waited for: after a return of 0 nothing uses
- * what was removed, and the server may truncate or reuse it.
+ * what was removed, and the server may truncate or reuse it. Only mappings
+ * that programs have made of a backing, in kernel mode, keep it.
  *
  * Where the module does not offer FUSE_REGIONS_FEATURE_WRITE the library
  * keeps WRITE to itself: such writes arrive as requests.
  *
  * Return: 0; -EINVAL, -E2BIG, -ENOENT, -EEXIST, -EBADF, -ENOSPC, -ENOMEM, and
- * in kernel mode -EOPNOTSUPP, -EBUSY, -ENOTCONN, as <linux/fuse_regions.h>
- * says. In user mode every @nodeid is taken for a cached inode.
+ * in kernel mode -EOPNOTSUPP, -EBUSY, -EPERM, -ENOTCONN, as
+ * <linux/fuse_regions.h> says. In user mode every @nodeid is taken for a cached inode.
  */
 int fuse_regions_apply(struct fuse_regions_conn *conn, uint64_t nodeid,
 		       const struct fuse_passthrough_region *records, uint32_t count);
@@ -497,8 +502,10 @@ ssize_t fuse_regions_write(struct fuse_regions_conn *conn, uint64_t nodeid, cons
  * Covers the backings that fuse_regions_write_buf() wrote to since the last
  * call, and in the first call after the inode's first bind all that it is
  * bound to: others of its bytes may have been written before the kernel
- * forgot the inode. What the kernel wrote it syncs itself. Waits for writes
- * and for other syncs of the inode that are under way.
+ * forgot the inode. The backings that the kernel wrote to it syncs itself, as
+ * long as the inode is bound to them: before it unbinds or replaces a region
+ * that is to stay, the server syncs that backing. Waits for writes and for other
+ * syncs of the inode that are under way.
  *
  * Return: 0 or a negative errno (fsync(2)'s, -ENOMEM); the backings that
  * failed are tried again by the next call.

@@ -8,7 +8,7 @@
  * others in two nameless files, which are bound as regions. Where a byte
  * is kept follows from its offset alone (layout.c), so regions can be bound,
  * cut, and unbound at any moment and nothing changes but who moves the byte.
- * A thread that does so all the time is the point of it (churn.c).
+ * A thread that does so all the time is the point of it (cutfs.c).
  *
  * The directory's files are whole again when the server ends, and whenever
  * the kernel forgets an inode.

@@ -46,7 +46,9 @@
  *
  *   Returns a backing id, a positive number, which names the open file in
  *   calls 3 and 4 on this connection only. The caller's credentials are kept
- *   and used for all I/O on the backing. The descriptor may be closed.
+ *   and used for all I/O on the backing. The descriptor may be closed. Of its
+ *   flags, O_SYNC and O_DSYNC count for each I/O, O_APPEND and O_DIRECT do
+ *   not; opened without O_LARGEFILE, the backing ends at 2 GiB.
  *   File descriptors enter the kernel by ioctl only, never by write(): a
  *   privileged program can be tricked into writing bytes, not into this.
  *
@@ -94,8 +96,10 @@
  *       take over whatever the range overlaps, cutting older regions where
  *       needed, like MAP_FIXED. Without it an overlap is EEXIST.
  *   ... | FUSE_REGION_GROW
- *       writes that begin inside the region may extend the file's size.
- *       Without it a write past the size goes to the server.
+ *       with WRITE only: a write whose bytes past the file's size all lie in
+ *       this region extends the file. Without GROW, unless the region is
+ *       whole-file, and where a write reaches beyond the region, all of its
+ *       bytes past the size go to the server, bound or not.
  *   FUSE_REGION_UNBIND
  *       make [offset, offset + length) a gap, cutting likewise. backing_id
  *       and backing_offset must be 0. Nothing bound there is no error.
@@ -108,6 +112,17 @@
  *   Reads end at the inode's size. Bytes inside the size and in a region but
  *   past the end of its backing read as zeroes.
  *
+ *   A mapping that lies in one region, page on page, is one of the backing,
+ *   and stays that, whatever is bound later: of the promise above, mappings
+ *   are the exception. Any other is filled from the backings and the server.
+ *   A shared one that may be stored into is refused, with ENODEV, where an
+ *   edge of a region lies inside a page; a store to a page that gets an edge
+ *   later is a SIGBUS.
+ *
+ *   fsync() syncs the backings that the inode is bound to at that moment. A
+ *   server that unbinds or replaces a region that was written, and goes on
+ *   using the bytes, syncs that backing itself.
+ *
  *   EINVAL      len, count or the message's real size disagree; reserved
  *               field, unknown flag or combination; length 0 with an offset;
  *               a range that wraps or ends past the largest file size, in
@@ -115,7 +130,8 @@
  *   E2BIG       count is over max_records
  *   ENOENT      no inode with this nodeid in the kernel's cache; no such
  *               backing id
- *   EOPNOTSUPP  not a regular file, or a DAX inode
+ *   EOPNOTSUPP  not a regular file, a DAX inode, or a mount of a block device
+ *               (fuseblk)
  *   EBUSY       the inode is in mainline passthrough mode
  *   EEXIST      a bind without REPLACE overlaps
  *   EBADF       the backing was not opened for this access, or has only the
@@ -152,7 +168,9 @@
  * @flags:		in: 0
  * @max_stack_depth:	in: how many file systems may lie on top of each other,
  *			this one included, less one; 0 means 1: backings are on
- *			file systems that have no other below them
+ *			file systems that have no other below them. The mount
+ *			is as deep from then on: with 1, one overlayfs can lie
+ *			on it, with 2 none
  * @features:		out: FUSE_REGIONS_FEATURE_* bits
  * @max_backings:	out: backings a connection may have registered
  * @max_regions:	out: regions an inode may have
