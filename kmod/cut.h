@@ -19,7 +19,7 @@
  * @root:	the state of the map that all pieces come from
  * @pos:	first byte not yet handed out
  * @last:	last byte of the I/O, inclusive
- * @access:	FR_READ or FR_WRITE
+ * @access:	FR_READ, FR_WRITE, or both: either will do
  * @done:	all handed out
  */
 struct fr_cut {

@@ -222,7 +222,7 @@ static bool fr_mmap_edges_aligned(struct fr_inode *fi, u64 start, u64 last)
 	idx = srcu_read_lock(&fi->conn->srcu);
 	root = fr_load_root(fi->map.root);
 	eof = fr_read_eof(fi, root);
-	fr_cut_begin(&cut, root, start, last - start + 1, FR_WRITE);
+	fr_cut_begin(&cut, root, start, last - start + 1, FR_READ | FR_WRITE);
 	while (aligned && fr_cut_next(&cut, &piece))
 		aligned = piece.last >= last || piece.last + 1 >= eof ||
 			  PAGE_ALIGNED(piece.last + 1);

@@ -191,6 +191,27 @@ TEST(m2_edge_comes_after_the_mapping)
 	expect_file(f, fd, SIZE);
 }
 
+/* The bytes next to it are not the server's either: it would get them, as they were, with the page. */
+TEST(m2_edge_of_a_read_only_region)
+{
+	struct tfile *f = file((struct srv_opts){ 0 });
+	int fd = srv_open(f, O_RDWR);
+	unsigned char *p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), *q;
+
+	CHECK(p != MAP_FAILED);
+	CHECK_ZERO(region_bind(f, 2 * PAGE + 5, PAGE - 5, b, 1000, FUSE_REGION_READ));
+	CHECK_EQ(try_store(p + 2 * PAGE, 'x'), SIGBUS);
+	CHECK_EQ(try_store(p + 3 * PAGE, 'x'), 0);
+	q = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(q == MAP_FAILED && errno == ENODEV);
+	q = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 2 * PAGE);
+	CHECK(q == MAP_FAILED && errno == ENODEV);
+	q = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 3 * PAGE);
+	CHECK(q != MAP_FAILED);
+	CHECK_OK(msync(p, SIZE, MS_SYNC));
+	expect_file(f, fd, SIZE);
+}
+
 /* What was stored before a bind is not lost: the server gets it, and puts it where it thinks fit. */
 TEST(m4_dirty_pages_at_bind)
 {
