@@ -110,7 +110,9 @@ static int fr_bind_apply(struct fr_conn *conn, struct fr_txn *txn,
 	}
 	if (backing)
 		fr_backing_put(backing);
-	if (!err && txn->nr > READ_ONCE(fr_max_regions))
+	/* Where the limit was lowered, what makes fewer is welcome */
+	if (!err && txn->nr > txn->map->nr &&
+	    txn->nr > READ_ONCE(fr_max_regions))
 		err = -ENOSPC;
 	return err;
 }

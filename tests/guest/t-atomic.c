@@ -215,6 +215,19 @@ TEST(i5_max_regions_counts_the_outcome)
 	expect_all(f);
 }
 
+/* Who has more than a limit that was lowered can give some up, one by one. */
+TEST(i5_max_regions_lowered)
+{
+	struct tfile *f = some_regions(); /* ten of them */
+
+	module_param_set("max_regions", 5);
+	CHECK_NEG(region_unbind(f, PAGE, 10), ENOSPC);
+	CHECK_NEG(region_bind(f, 100 * PAGE, 1, b, 0, 0), ENOSPC);
+	CHECK_ZERO(region_unbind(f, 0, 2 * PAGE));
+	CHECK_ZERO(region_bind(f, 0, 0, b, 0, FUSE_REGION_REPLACE));
+	expect_all(f);
+}
+
 TEST(i5_limit_is_per_inode)
 {
 	struct srv *s;
