@@ -54,7 +54,7 @@ static int fr_backing_check(struct fr_conn *conn, struct file *file)
 	 * A file of this very connection, or of another that has regions too,
 	 * and might come to lie on this one; or one that lies too high.
 	 */
-	if (fr_conn_known(fr_fuse_sb_conn(sb)) ||
+	if (fr_conn_listed(fr_fuse_sb_conn(sb)) ||
 	    sb->s_stack_depth >= fr_fuse_stack_depth(conn->fc))
 		return -ELOOP;
 	return 0;

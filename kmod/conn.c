@@ -36,6 +36,17 @@ bool fr_conn_known(void *fc)
 	return known;
 }
 
+/* Is it, or are files open that have had regions since it was? */
+bool fr_conn_listed(void *fc)
+{
+	bool listed;
+
+	rcu_read_lock();
+	listed = fr_conn_lookup(fc);
+	rcu_read_unlock();
+	return listed;
+}
+
 /* A reference to @fc's connection, attached or not, or NULL. */
 struct fr_conn *fr_conn_find(void *fc)
 {
@@ -83,6 +94,18 @@ void fr_conn_put(struct fr_conn *conn)
 }
 
 /*
+ * Does anybody's file system lie on @fc's mounts already, for all we know? It
+ * was counted as less deep than it is about to be, so that a file on it could
+ * become a backing of what lies below it. Backings with nothing below them, for
+ * which @depth is 1, cannot come back here like that.
+ */
+static bool fr_conn_too_late(void *fc, int depth)
+{
+	return depth > 1 && fr_fuse_stack_depth(fc) < depth &&
+	       fr_fuse_initialized(fc);
+}
+
+/*
  * Make @dev, a /dev/fuse file, the control channel of its connection. A
  * connection whose files outlived an earlier attachment is taken up again.
  */
@@ -100,7 +123,8 @@ int fr_conn_attach(struct file *dev, int depth)
 	if (err)
 		goto out;
 	conn = fr_conn_lookup(fc);
-	if (conn && (conn->attached || conn->detaching)) {
+	if ((conn && (conn->attached || conn->detaching)) ||
+	    fr_conn_too_late(fc, depth)) {
 		err = -EBUSY;
 		goto out;
 	}

@@ -69,16 +69,27 @@ void *fr_fuse_sb_conn(struct super_block *sb)
 	return FR_FIELD(sb->s_fs_info, void *, fr_layout.mount_fc);
 }
 
+/* A flag that is in @fc itself (@own), or in its channel where there is one. */
+static bool fr_fuse_flag(void *fc, int own, int chan)
+{
+	if (own < 0) {
+		fc = FR_FIELD(fc, void *, fr_layout.conn_chan);
+		own = chan;
+	}
+	return READ_ONCE(FR_FIELD(fc, unsigned int, own));
+}
+
 bool fr_fuse_connected(void *fc)
 {
-	void *chan;
+	return fr_fuse_flag(fc, fr_layout.conn_connected,
+			    fr_layout.chan_connected);
+}
 
-	if (fr_layout.conn_connected >= 0)
-		return READ_ONCE(FR_FIELD(fc, unsigned int,
-					  fr_layout.conn_connected));
-	chan = FR_FIELD(fc, void *, fr_layout.conn_chan);
-	return READ_ONCE(FR_FIELD(chan, unsigned int,
-				  fr_layout.chan_connected));
+/* Has the server answered INIT? Before that nobody gets an answer. */
+bool fr_fuse_initialized(void *fc)
+{
+	return fr_fuse_flag(fc, fr_layout.conn_initialized,
+			    fr_layout.chan_initialized);
 }
 
 static struct rw_semaphore *fr_fuse_killsb(void *fc)

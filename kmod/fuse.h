@@ -19,6 +19,7 @@ void *fr_fuse_sb_conn(struct super_block *sb);
 
 /* False once the connection was aborted. @fc must be alive. */
 bool fr_fuse_connected(void *fc);
+bool fr_fuse_initialized(void *fc);
 
 /* Let file systems pile up @depth high below @fc's mounts; never lowers. */
 void fr_fuse_set_stack_depth(void *fc, int depth);

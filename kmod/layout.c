@@ -38,8 +38,10 @@ static const struct fr_layout_field {
 	{ "fuse_dev", "chan", sizeof(void *), &fr_layout.dev_chan, true },
 	{ "fuse_chan", "conn", sizeof(void *), &fr_layout.chan_conn, true },
 	{ "fuse_conn", "connected", sizeof(int), &fr_layout.conn_connected, true },
+	{ "fuse_conn", "initialized", sizeof(int), &fr_layout.conn_initialized, true },
 	{ "fuse_conn", "chan", sizeof(void *), &fr_layout.conn_chan, true },
 	{ "fuse_chan", "connected", sizeof(int), &fr_layout.chan_connected, true },
+	{ "fuse_chan", "initialized", sizeof(int), &fr_layout.chan_initialized, true },
 	{ "fuse_conn", "killsb", sizeof(struct rw_semaphore), &fr_layout.conn_killsb },
 	{ "fuse_conn", "mounts", sizeof(struct list_head), &fr_layout.conn_mounts },
 	{ "fuse_mount", "fc", sizeof(void *), &fr_layout.mount_fc },
@@ -81,7 +83,9 @@ static int fr_layout_check_fields(struct fr_btf *btf)
 	if ((fr_layout.dev_fc < 0 &&
 	     (fr_layout.dev_chan < 0 || fr_layout.chan_conn < 0)) ||
 	    (fr_layout.conn_connected < 0 &&
-	     (fr_layout.conn_chan < 0 || fr_layout.chan_connected < 0))) {
+	     (fr_layout.conn_chan < 0 || fr_layout.chan_connected < 0)) ||
+	    (fr_layout.conn_initialized < 0 &&
+	     (fr_layout.conn_chan < 0 || fr_layout.chan_initialized < 0))) {
 		pr_err("this kernel's FUSE is not known: no way from a device to its connection\n");
 		return -EOPNOTSUPP;
 	}

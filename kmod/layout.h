@@ -37,6 +37,8 @@ struct fr_layout {
 	int conn_connected;	/* -1: use conn_chan, chan_connected */
 	int conn_chan;
 	int chan_connected;
+	int conn_initialized;	/* -1: use conn_chan, chan_initialized */
+	int chan_initialized;
 	int conn_attr_version;
 	int conn_killsb;
 	int conn_mounts;

@@ -186,6 +186,7 @@ extern atomic_long_t fr_live_nodes;
 int fr_conn_attach(struct file *dev, int depth);
 void fr_conn_detach(struct fr_conn *conn);
 bool fr_conn_known(void *fc);
+bool fr_conn_listed(void *fc);
 struct fr_conn *fr_conn_find(void *fc);
 void fr_conn_put(struct fr_conn *conn);
 

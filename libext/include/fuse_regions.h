@@ -81,8 +81,8 @@ enum fuse_regions_mode {
  * struct fuse_regions_config - how to open; zero it, then fill in
  * @flags:		FUSE_REGIONS_USER_MODE or 0
  * @max_stack_depth:	see struct fuse_regions_attach; 0 means 1. One that the
- *			kernel refuses, over 2, leaves the connection in user
- *			mode
+ *			kernel refuses, over 2, or over 1 after the INIT
+ *			handler, leaves the connection in user mode
  * @reserved:		0
  */
 struct fuse_regions_config {

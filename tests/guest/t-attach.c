@@ -176,6 +176,31 @@ TEST(i1_attach_stack_depth_einval)
 	arg = raw_attach_arg(s->ctl);
 	arg.max_stack_depth = UINT32_MAX;
 	CHECK_NEG(raw_attach(&arg), EINVAL);
+}
+
+/* Somebody's overlay may lie on the mount by now, and has counted it as less deep. */
+TEST(i1_attach_stack_depth_late_ebusy)
+{
+	struct srv *s = detached();
+	struct fuse_regions_attach arg = raw_attach_arg(s->ctl);
+
+	arg.max_stack_depth = 2;
+	CHECK_NEG(raw_attach(&arg), EBUSY);
+	arg = raw_attach_arg(s->ctl);
+	arg.max_stack_depth = 1;
+	CHECK_ZERO(raw_attach(&arg));
+}
+
+/* From INIT on it is that deep: coming back later is no problem. */
+TEST(i1_attach_again_with_stack_depth)
+{
+	struct srv *s = srv_new(&(struct srv_opts){ .max_stack_depth = 2, .keep_session = true });
+	struct fuse_regions_attach arg;
+
+	srv_start(s);
+	srv_close_ctl(s);
+	s->ctl = raw_dev_fuse();
+	CHECK_ZERO(raw_clone(s->ctl, s->session));
 	arg = raw_attach_arg(s->ctl);
 	arg.max_stack_depth = 2;
 	CHECK_ZERO(raw_attach(&arg));

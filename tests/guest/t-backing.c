@@ -217,9 +217,7 @@ TEST(i2_register_eloop_attached_later)
 	on_late->id = (uint32_t)id;
 	CHECK_ZERO(region_bind(f, 0, PAGE, on_late, 0, 0));
 	arg = raw_attach_arg(late->ctl);
-	arg.max_stack_depth = 2;
-	if (raw_attach(&arg))
-		return;
+	CHECK_ZERO(raw_attach(&arg));
 	id = raw_backing_open(late->ctl, fd);
 	if (id > 0) {
 		struct fuse_passthrough_region rec =
@@ -230,6 +228,26 @@ TEST(i2_register_eloop_attached_later)
 			FAIL("two connections are each other's backings; reading: %m");
 	}
 	CHECK_EQ(id, -ELOOP);
+}
+
+/* Files that are open have regions, also when nobody is attached any more. */
+TEST(i2_register_eloop_detached_with_regions)
+{
+	struct srv *above = srv_new(&(struct srv_opts){ .max_stack_depth = 2 });
+	struct tfile *f = srv_file(srv_new(NULL), "f", 4 * PAGE);
+	struct backing *b = backing_new(PAGE);
+	int fd, id;
+
+	srv_start(above);
+	srv_start(f->srv);
+	srv_register(f->srv, b);
+	fd = srv_open(f, O_RDONLY);
+	CHECK_ZERO(region_bind(f, 0, PAGE, b, 0, 0));
+	srv_close_ctl(f->srv);
+	CHECK_NEG(raw_backing_open(above->ctl, fd), ELOOP);
+	close(fd);
+	CHECK_SOON((fd = srv_open(f, O_RDONLY), id = raw_backing_open(above->ctl, fd), close(fd),
+		    id > 0));
 }
 
 static int register_overlay_file(struct srv *s, const char *overlay)
@@ -285,6 +303,27 @@ TEST(i2_no_recursion_through_overlay)
 		snprintf(path, sizeof(path), "%s/f", overlay);
 		CHECK_NEG(open_and_register(s, path, O_RDONLY), ELOOP);
 	}
+}
+
+/* One that was there before counts this mount as less deep than it would like to be. */
+TEST(i2_no_recursion_through_older_overlay)
+{
+	struct srv *s = srv_new(&(struct srv_opts){ .no_attach = true });
+	struct fuse_regions_attach arg;
+	const char *overlay;
+	char path[128];
+
+	srv_file(s, "f", PAGE);
+	srv_start(s);
+	overlay = mount_overlay(s->mnt);
+	CHECK(overlay);
+	arg = raw_attach_arg(s->ctl);
+	arg.max_stack_depth = 2;
+	CHECK_NEG(raw_attach(&arg), EBUSY);
+	arg = raw_attach_arg(s->ctl);
+	CHECK_ZERO(raw_attach(&arg));
+	snprintf(path, sizeof(path), "%s/f", overlay);
+	CHECK_NEG(open_and_register(s, path, O_RDONLY), ELOOP);
 }
 
 TEST(i2_register_enospc)

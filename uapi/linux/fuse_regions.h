@@ -37,7 +37,9 @@
  *                    max_stack_depth is over the kernel's limit (2)
  *   EOPNOTSUPP       fd belongs to CUSE
  *   ENOTCONN         fd belongs to no mounted connection
- *   EBUSY            fd, or another fd of its connection, is attached already
+ *   EBUSY            fd, or another fd of its connection, is attached already;
+ *                    max_stack_depth is over 1 and INIT has been answered, so
+ *                    that others may lie on the mount already
  *   EPROTONOSUPPORT  abi_version is not known; abi_version then holds the
  *                    kernel's
  *   ENOMEM, EFAULT
@@ -58,7 +60,7 @@
  *   EISDIR   it is a directory
  *   EINVAL   it is not a regular file, or one without read_iter/write_iter
  *   ELOOP    it lives on this same connection, or on another one that is
- *            attached, or its file system is stacked as deep as
+ *            attached, or has open files from when it was; or its file system is stacked as deep as
  *            max_stack_depth, or deeper
  *   ENOSPC   the connection has max_backings of them
  *   ENOTCONN the connection was aborted or unmounted
@@ -137,7 +139,7 @@
  *   EBADF       the backing was not opened for this access, or has only the
  *               old read() and write() for it
  *   EPERM       WRITE, and the backing is append-only (chattr +a)
- *   ENOSPC      the inode would have more than max_regions
+ *   ENOSPC      the inode would have more than max_regions, and than before
  *   ENOTCONN    the connection was aborted or unmounted
  *   ENOMEM, EFAULT
  */
