@@ -136,6 +136,14 @@ static ssize_t gap_write(void *ctx, uint64_t node, uint64_t offset, const void *
 	return (ssize_t)size;
 }
 
+/* Then the file ends where a backing does, and what is written behind is ours, in all other regions. */
+static bool has_whole_file_region(void)
+{
+	struct fuse_regions_extent extent;
+
+	return fuse_regions_find(conn, NODE, INT64_MAX - 1, &extent) == 0 && extent.flags;
+}
+
 static void note(size_t size, off_t offset, uint32_t access)
 {
 	struct fuse_regions_extent extent;
@@ -165,7 +173,8 @@ static void serve_write_buf(fuse_req_t req, fuse_ino_t node, struct fuse_bufvec 
 	ssize_t n;
 
 	(void)fi;
-	note(fuse_buf_size(in), offset, FUSE_REGION_WRITE);
+	if (!has_whole_file_region())
+		note(fuse_buf_size(in), offset, FUSE_REGION_WRITE);
 	n = fuse_regions_write_buf(conn, node, in, offset, gap_write, NULL);
 	if (n < 0)
 		fuse_reply_err(req, (int)-n);

@@ -41,6 +41,13 @@ foreach(kernel ${FUSE_REGIONS_GUEST_KERNELS})
   set_tests_properties(suites/stress-ng-${kernel} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 500)
 endforeach()
 
+# What host/* are on this machine, with the kernel to serve the regions
+foreach(kernel ${FUSE_REGIONS_GUEST_KERNELS})
+  add_test(NAME vm/regionfs-${kernel}
+           COMMAND "${CMAKE_SOURCE_DIR}/tests/vm/host-tests" ${kernel})
+  set_tests_properties(vm/regionfs-${kernel} PROPERTIES TIMEOUT 900)
+endforeach()
+
 if(FUSE_REGIONS_GUEST_KERNELS)
   foreach(name dmesg-scan shellcheck verdicts)
     add_test(NAME vm/${name} COMMAND "${CMAKE_SOURCE_DIR}/tests/vm/t-${name}")
