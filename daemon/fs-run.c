@@ -73,12 +73,26 @@ int fs_prepare(struct fs *fs, const struct fuse_lowlevel_ops *ops, size_t ops_si
 	return ret ? ret : open_stats(fs);
 }
 
-bool fs_init(struct fs *fs, struct fuse_conn_info *conn)
+/* Without the kernel, if it does not take all backings. 0 or a negative errno. */
+static int open_regions(struct fs *fs)
 {
 	struct fuse_regions_config config = {
 		.flags = fs->noregions ? FUSE_REGIONS_USER_MODE : 0,
+		.max_stack_depth = fs->stack_depth,
 	};
 	int err = fuse_regions_open(fs->session, &config, &fs->conn);
+
+	if (err || fuse_regions_mode(fs->conn) != FUSE_REGIONS_MODE_KERNEL || fs_lend_try(fs))
+		return err;
+	fuse_regions_close(fs->conn);
+	fs->conn = NULL;
+	config.flags = FUSE_REGIONS_USER_MODE;
+	return fuse_regions_open(fs->session, &config, &fs->conn);
+}
+
+bool fs_init(struct fs *fs, struct fuse_conn_info *conn)
+{
+	int err = open_regions(fs);
 
 	if (err) {
 		fs_error("cannot start: %s", strerror(-err));
@@ -110,7 +124,8 @@ void fs_ready(struct fs *fs)
 	if (fuse_regions_mode(fs->conn) == FUSE_REGIONS_MODE_KERNEL)
 		fs_error("regions served by the kernel");
 	else
-		fs_error("regions served by this process: %s", fuse_regions_reason(fs->conn));
+		fs_error("regions served by this process: %s",
+			 fs->reason[0] ? fs->reason : fuse_regions_reason(fs->conn));
 	atomic_store(&fs->ready, true);
 	stats_write(fs);
 	if (fs->ready_fd < 0)
@@ -245,6 +260,7 @@ void fs_free(struct fs *fs)
 	if (fs->session)
 		fuse_session_destroy(fs->session);
 	fuse_opt_free_args(&fs->args);
+	fs_lend_end(fs);
 	if (fs->stats_fd >= 0)
 		close(fs->stats_fd);
 	if (fs->ready_fd >= 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What both kinds of mount share: the command line, the session, the
- * statistics. fs-options.c fills in the first half of struct fs, fs-run.c the
- * second.
+ * statistics. fs-options.c fills in the first half of struct fs, fs-run.c and
+ * fs-lend.c the second.
  */
 #ifndef REGIONFS_FS_H
 #define REGIONFS_FS_H
@@ -37,6 +37,7 @@ struct fs_counts {
 };
 
 struct fs_tree;
+struct fs_lent;
 
 /**
  * struct fs - a mount
@@ -59,6 +60,9 @@ struct fs_tree;
  * @ready:		the INIT handler is through, so that @conn is there
  * @ready_fd:		where our parent waits to hear that the mount works, or -1
  * @init_failed:	the INIT handler could not do its work
+ * @lent:		a backing of each file system, see fs_lend()
+ * @stack_depth:	for fuse_regions_open()
+ * @reason:		why the kernel cannot serve, though it might
  * @tree:		what it shows: see fs-tree.h
  * @data:		struct tarfs or struct tablefs
  */
@@ -83,6 +87,9 @@ struct fs {
 	atomic_bool ready;
 	int ready_fd;
 	bool init_failed;
+	struct fs_lent *lent;
+	uint32_t stack_depth;
+	char reason[200];
 	struct fs_tree *tree;
 	void *data;
 };
@@ -112,6 +119,16 @@ int fs_prepare(struct fs *fs, const struct fuse_lowlevel_ops *ops, size_t ops_si
 int fs_run(struct fs *fs);
 
 void fs_free(struct fs *fs);
+
+/*
+ * @fd is going to be a backing; it stays the caller's, and open, as @name does.
+ * To be called before fs_run(). 0 or a negative errno.
+ */
+int fs_lend(struct fs *fs, int fd, const char *name);
+void fs_lend_end(struct fs *fs);
+
+/* Does the kernel take them? False: @reason says why not. */
+bool fs_lend_try(struct fs *fs);
 
 /*
  * To be called first in the INIT handler: opens the connection for regions.

@@ -21,7 +21,7 @@ static const char help[] =
 	"  -s                 handle one request at a time\n"
 	"  -d, -o debug       print debug messages (stays in the foreground)\n"
 	"  -o noregions       do not use the module\n"
-	"  -o stats=FILE      write counts to FILE on SIGUSR1 and at the end\n"
+	"  -o stats=FILE      write counts to FILE: at first, on SIGUSR1, at the end\n"
 	"  -o max_threads=N   at most N threads\n"
 	"  -o clone_fd        one /dev/fuse for each thread\n"
 	"  -o OPTION,...      mount options: ro, allow_other, fsname=NAME, ...\n"

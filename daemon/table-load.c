@@ -119,7 +119,8 @@ static struct table_backing *get_backing(struct tablefs *tablefs, int dir,
 			close(new->fd);
 		new->fd = -1;
 	}
-	if (!tsearch(new, &tablefs->backings, compare_backings)) {
+	if ((new->fd >= 0 && fs_lend(tablefs->fs, new->fd, new->path)) ||
+	    !tsearch(new, &tablefs->backings, compare_backings)) {
 		fs_error("%s: out of memory", tablefs->fs->source);
 		free(new);
 		return NULL;

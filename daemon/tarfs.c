@@ -288,6 +288,10 @@ static int open_archive(struct tarfs *tarfs, struct stat *st)
 		fs_error("%s is not a regular file", path);
 		return FS_FAILED;
 	}
+	if (fs_lend(tarfs->fs, tarfs->fd, path)) {
+		fs_error("%s: out of memory", path);
+		return FS_FAILED;
+	}
 	return FS_OK;
 }
 
