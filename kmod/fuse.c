@@ -343,6 +343,8 @@ int fr_fuse_init(void)
 err_evict:
 	unregister_ftrace_function(&fr_evict_ops);
 err_filters:
+	if (err == -EBUSY)
+		pr_err("cannot be told of files that are opened: is ftrace switched off (sysctl kernel.ftrace_enabled)?\n");
 	ftrace_free_filter(&fr_open_ops);
 	ftrace_free_filter(&fr_evict_ops);
 	return err;
