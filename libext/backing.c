@@ -146,6 +146,11 @@ int fuse_regions_backing_open(struct fuse_regions_conn *conn, int fd)
 		return -ENOMEM;
 	backing->access = access;
 	backing->fd = duplicate(fd, flags);
+	/* A file that can only be appended to (chattr +a) can be read, and that is all. */
+	if (backing->fd == -EPERM && access == (FR_READ | FR_WRITE)) {
+		backing->fd = reopen(fd, O_RDONLY);
+		backing->access = FR_READ;
+	}
 	if (backing->fd < 0)
 		return backing->fd;
 	if (conn->control >= 0) {

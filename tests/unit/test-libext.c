@@ -6,8 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include <linux/fs.h>
 
 #include "fuse_regions.h"
 
@@ -156,6 +159,29 @@ START_TEST(access_of_the_backing)
 			 -EBADF);
 	ck_assert_int_eq(fuse_regions_bind(conn, NODE, 1, 1, (uint32_t)id, 0, FUSE_REGION_WRITE),
 			 0);
+	unlink(path);
+}
+END_TEST
+
+/* What can only be appended to can be lent for reading, as the kernel has it. */
+START_TEST(append_only_backing)
+{
+	char path[] = "/var/tmp/libext-XXXXXX";
+	int fd = mkostemp(path, O_APPEND | O_CLOEXEC), flags = FS_APPEND_FL, id;
+
+	ck_assert_int_ge(fd, 0);
+	if (ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0) {
+		id = fuse_regions_backing_open(conn, fd);
+		ck_assert_int_gt(id, 0);
+		ck_assert_int_eq(
+			fuse_regions_bind(conn, NODE, 0, 10, (uint32_t)id, 0, FUSE_REGION_READ), 0);
+		ck_assert_int_eq(fuse_regions_bind(conn, NODE, 20, 10, (uint32_t)id, 0,
+						   FUSE_REGION_WRITE),
+				 -EBADF);
+		flags = 0;
+		ck_assert_int_eq(ioctl(fd, FS_IOC_SETFLAGS, &flags), 0);
+	}
+	close(fd);
 	unlink(path);
 }
 END_TEST
@@ -320,8 +346,8 @@ int main(void)
 	Suite *suite = suite_create("libext");
 
 	unit_tcase_with(suite, "connection", setup, teardown, open_arguments, user_mode);
-	unit_tcase_with(suite, "backings", setup, teardown, backing_errors, closed_backing,
-			access_of_the_backing);
+	unit_tcase_with(suite, "backings", setup, teardown, append_only_backing, backing_errors,
+			closed_backing, access_of_the_backing);
 	unit_tcase_with(suite, "changes", setup, teardown, bind_errors, failure_leaves_no_inode,
 			all_or_nothing, transactions, too_many_records, truncation,
 			truncation_of_a_whole_file, forgetting, many_inodes);
