@@ -25,6 +25,20 @@ void fr_iter_restore(struct iov_iter *it, struct fr_iter_mark mark, size_t count
 	it->count = count;
 }
 
+bool fr_rw_whole(struct fr_inode *fi, const struct fr_node *root,
+		 const struct fr_region *r, u64 end)
+{
+	struct fr_backing *backing = fr_region_backing(r);
+
+	if (!fr_rw_possible(r, end))
+		return false;
+	if (unlikely(r->last != FR_LAST_MAX))	/* it was cut */
+		return end <= fr_read_eof(fi, root);
+	/* It is the one whose backing says where the file ends */
+	return fr_region_backing_pos(r, end) <=
+	       i_size_read(file_inode(backing->file));
+}
+
 /* The buffer is pinned (dio.c): nothing in here faults. */
 static ssize_t fr_rw_direct(struct kiocb *kiocb, struct iov_iter *iter,
 			    unsigned int access)

@@ -67,6 +67,10 @@ static inline bool fr_rw_possible(const struct fr_region *r, u64 end)
 	return fr_region_backing_pos(r, end) <= backing->max;
 }
 
+/* rw.c: does the file end no earlier than @end, which is in or behind @r, FR_WHOLE? */
+bool fr_rw_whole(struct fr_inode *fi, const struct fr_node *root,
+		 const struct fr_region *r, u64 end);
+
 /*
  * The region that [@pos, @end) lies in, when it allows @access and the file
  * ends no earlier; else NULL. The caller holds srcu.
@@ -81,8 +85,7 @@ fr_rw_region(struct fr_inode *fi, const struct fr_node *root, u64 pos, u64 end,
 		return NULL;
 	if (likely((r->backing_flags & (access | FR_WHOLE)) == access))
 		return likely(end <= i_size_read(fi->inode)) ? r : NULL;
-	if (!(r->backing_flags & access) || end > fr_read_eof(fi, root) ||
-	    !fr_rw_possible(r, end))
+	if (!(r->backing_flags & access) || !fr_rw_whole(fi, root, r, end))
 		return NULL;
 	return r;
 }
