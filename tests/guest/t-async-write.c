@@ -241,3 +241,77 @@ TEST(w1_direct_beside_buffered_writeback)
 {
 	direct_beside_buffered((struct srv_opts){ .writeback = true });
 }
+
+/* How many of the @nr events are of writes in the region, not @other? They were complete. */
+static int ended(const struct io_event *events, int nr, const struct iocb *other)
+{
+	int n = 0;
+
+	for (int i = 0; i < nr; i++) {
+		if (events[i].obj == other)
+			continue;
+		CHECK_EQ((long)events[i].res, SLOT);
+		n++;
+	}
+	return n;
+}
+
+/*
+ * G2 for writes in flight: submit, then remove what they go to. They are over
+ * then; telling so may take a moment longer, of some of them. The backing is
+ * written anew, and stays as it is.
+ */
+TEST(g2_async_writes_in_flight_at_unbind)
+{
+	struct tfile *f = srv_stored((struct srv_opts){ 0 }, shared_ext4(), SIZE, &b, NULL);
+	const size_t busy = 16 * MIB, rounds = test_scaled(20);
+	unsigned char *poison = direct_alloc(busy), *good = malloc(SIZE), *buf = malloc(SIZE);
+	struct backing *other = backing_new_in(shared_ext4(), 0);
+	int direct = (int)CHECK_OK(backing_reopen(other, O_RDWR | O_DIRECT));
+	int fd = srv_open(f, O_RDWR | O_DIRECT);
+	struct iocb cbs[DEPTH + 1], *list[DEPTH + 1];
+	struct io_event events[DEPTH + 1];
+	struct timespec at_once = { 0 };
+	io_context_t ctx = NULL;
+	size_t over = 0;
+
+	memset(poison, 0xEE, busy);
+	CHECK_EQ(pwrite(direct, poison, busy, 0), busy);
+	CHECK_OK(fsync(direct));
+	CHECK_OK(fsync(b->fd));
+	CHECK_ZERO(io_setup(DEPTH + 1, &ctx));
+	pattern_fill(good, b->seed, 0, SIZE);
+	for (size_t round = 0; round < rounds; round++) {
+		int nr, n;
+
+		CHECK_ZERO(region_bind(f, 0, SIZE, b, 0, RW));
+		/* the first asks for the file's privileges, and waits for that */
+		CHECK_EQ(pwrite(fd, poison, PAGE, 0), PAGE);
+		/* what keeps the disk busy for a while, so that the rest is yet to come */
+		io_prep_pwrite(&cbs[DEPTH], direct, poison, busy, 0);
+		list[0] = &cbs[DEPTH];
+		for (uint64_t i = 0; i < DEPTH; i++) {
+			io_prep_pwrite(&cbs[i], fd, poison, SLOT, (long long)(i * SLOT));
+			list[i + 1] = &cbs[i];
+		}
+		CHECK_EQ(io_submit(ctx, DEPTH + 1, list), DEPTH + 1);
+		CHECK_ZERO(region_unbind(f, 0, 0));
+		nr = io_getevents(ctx, 0, DEPTH + 1, events, &at_once);
+		CHECK(nr >= 0);
+		n = ended(events, nr, &cbs[DEPTH]);
+		over += (size_t)n;
+		CHECK_EQ(pwrite(b->fd, good, SIZE, 0), SIZE);
+		CHECK_EQ(io_getevents(ctx, DEPTH + 1 - nr, DEPTH + 1 - nr, events, NULL),
+			 DEPTH + 1 - nr);
+		CHECK_EQ(n + ended(events, DEPTH + 1 - nr, &cbs[DEPTH]), DEPTH);
+		CHECK_OK(fsync(b->fd));
+		backing_bytes(b, buf, 0, SIZE);
+		CHECK_EQ(memcmp(buf, good, SIZE), 0);
+	}
+	note("%zu of %zu writes were over when the unbind was", over, rounds * DEPTH);
+	CHECK(over > rounds * DEPTH / 2);
+	CHECK_ZERO(io_destroy(ctx));
+	free(poison);
+	free(good);
+	free(buf);
+}
