@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* G3: no read sees half of a message. */
+/* G3: no read or write sees half of a message. */
 #define _GNU_SOURCE
 #include <sys/uio.h>
 
@@ -7,6 +7,7 @@
 
 #define HALF (4 * PAGE + 1)
 #define SIZE (16 * PAGE)
+#define LEN 9000 /* of a write, on each side of the edge */
 
 /*
  * Two states of a file, between which messages go back and forth. In each, the
@@ -18,9 +19,11 @@ struct swap {
 	struct backing *b, *c;
 	bool with_gap; /* the other half is the server's */
 	int how; /* which call reads */
+	uint32_t access;
+	uint64_t messages;
 };
 
-enum { BY_PREAD, BY_PREADV, BY_SPLICE, BY_PREAD_SHORT, BY_MMAP };
+enum { BY_PREAD, BY_PREADV, BY_SPLICE, BY_PREAD_SHORT };
 
 /* Which source is [@off, @off + @len) from? */
 static char source_of(const struct swap *w, const unsigned char *buf, uint64_t off, size_t len)
@@ -86,7 +89,7 @@ static void read_one_state(void *arg)
 
 static int send_state(struct swap *w, int state)
 {
-	const uint32_t rep = FUSE_REGION_READ | FUSE_REGION_REPLACE, un = FUSE_REGION_UNBIND;
+	const uint32_t rep = w->access | FUSE_REGION_REPLACE, un = FUSE_REGION_UNBIND;
 	struct fuse_passthrough_region recs[2];
 
 	if (w->with_gap && state) {
@@ -105,7 +108,12 @@ static int send_state(struct swap *w, int state)
 static void swap_storm(struct srv_opts opts, bool with_gap, int how, int open_flags)
 {
 	struct srv *s = srv_new(&opts);
-	struct swap w = { .f = srv_file(s, "f", SIZE), .with_gap = with_gap, .how = how };
+	struct swap w = {
+		.f = srv_file(s, "f", SIZE),
+		.with_gap = with_gap,
+		.how = how,
+		.access = FUSE_REGION_READ,
+	};
 	uint64_t until, messages = 0;
 	struct threads readers;
 
@@ -171,6 +179,69 @@ TEST(g3_swap_with_gap_under_splice)
 TEST(g3_swap_with_gap_threaded_server)
 {
 	swap_storm((struct srv_opts){ .threads = true }, true, BY_PREAD, 0);
+}
+
+static void send_next_state(void *arg)
+{
+	struct swap *w = arg;
+
+	CHECK_ZERO(send_state(w, (int)(++w->messages & 1)));
+}
+
+/* Are the @len bytes at @off of the backing those of @buf? */
+static bool has(const struct backing *backing, const unsigned char *buf, uint64_t off, size_t len)
+{
+	unsigned char got[HALF];
+
+	backing_bytes(backing, got, off, len);
+	return !memcmp(got, buf, len);
+}
+
+/* Each write over the edge went all by one state: the other's places do not have its bytes. */
+static void swap_under_writes(int open_flags)
+{
+	struct swap w = { .access = RW };
+	unsigned char buf[2 * LEN];
+	unsigned int seen[2] = { 0, 0 };
+	struct threads binder;
+	struct backing **half;
+	uint64_t until, seed;
+
+	w.f = srv_stored((struct srv_opts){ 0 }, NULL, SIZE, &w.b, &w.c);
+	w.fd = srv_open(w.f, O_RDWR | open_flags);
+	CHECK_ZERO(send_state(&w, 0));
+	threads_start(&binder, 1, send_next_state, &w);
+	half = (struct backing *[]){ w.b, w.c };
+	for (until = now_ms() + test_storm_ms(2500), seed = 4711; now_ms() < until; seed++) {
+		bool lo[2], hi[2];
+
+		pattern_fill(buf, seed, 0, sizeof(buf));
+		CHECK_EQ(pwrite(w.fd, buf, sizeof(buf), HALF - LEN), sizeof(buf));
+		for (int i = 0; i < 2; i++) {
+			lo[i] = has(half[i], buf, HALF - LEN, LEN);
+			hi[i] = has(half[i], buf + LEN, HALF, LEN);
+		}
+		if (lo[0] == lo[1] || hi[0] == hi[1] || lo[0] == hi[0])
+			FAIL("write %llu: below the edge it is in%s%s, above it in%s%s",
+			     (unsigned long long)(seed - 4711), lo[0] ? " b" : "",
+			     lo[1] ? " c" : "", hi[0] ? " b" : "", hi[1] ? " c" : "");
+		seen[lo[1]]++;
+	}
+	threads_stop(&binder);
+	note("%llu messages, %u writes by one state, %u by the other",
+	     (unsigned long long)w.messages, seen[0], seen[1]);
+	CHECK(seen[0] && seen[1]);
+	CHECK_EQ(srv_count(w.f, OP_WRITE), 0);
+}
+
+TEST(g3_swap_under_write)
+{
+	swap_under_writes(0);
+}
+
+TEST(g3_swap_under_direct_write)
+{
+	swap_under_writes(O_DIRECT);
 }
 
 /*
