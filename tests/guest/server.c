@@ -190,12 +190,6 @@ struct tfile *srv_stored(struct srv_opts opts, const char *dir, uint64_t size, s
 	return f;
 }
 
-void need_feature(const struct srv *s, uint64_t bit)
-{
-	if (!(s->attach.features & bit))
-		SKIP("the module does not announce feature %#llx", (unsigned long long)bit);
-}
-
 void srv_stop(struct srv *s)
 {
 	pid_t pid = s->pid;

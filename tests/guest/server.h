@@ -174,9 +174,6 @@ struct tfile *srv_simple(uint64_t size);
 struct tfile *srv_stored(struct srv_opts opts, const char *dir, uint64_t size, struct backing **b,
 			 struct backing **c);
 
-/* Skips the test if the module lacks FUSE_REGIONS_FEATURE_@bit */
-void need_feature(const struct srv *s, uint64_t bit);
-
 /* Unmount and wait for the server to leave by itself; a second call does nothing */
 void srv_stop(struct srv *s);
 

@@ -350,7 +350,6 @@ TEST(w6_who_is_asked)
 	struct tfile *f = ends_in_region((struct srv_opts){ 0 }, 10 * PAGE, RW);
 	int fd = srv_open(f, O_RDWR);
 
-	need_feature(f->srv, FUSE_REGIONS_FEATURE_WRITE);
 	CHECK_EQ(pwrite(fd, "x", 1, 10 * PAGE - 1), 1);
 	CHECK_EQ(srv_count(f, OP_WRITE), 0);
 	CHECK_EQ(pwrite(fd, "y", 1, 10 * PAGE), 1);

@@ -44,7 +44,9 @@ TEST(i1_attach_says_what_there_is)
 
 	CHECK_ZERO(raw_attach(&arg));
 	CHECK_EQ(arg.abi_version, FUSE_REGIONS_ABI_VERSION);
-	CHECK(arg.features & FUSE_REGIONS_FEATURE_READ);
+	/* what other tests take for granted */
+	CHECK_EQ(arg.features, FUSE_REGIONS_FEATURE_READ | FUSE_REGIONS_FEATURE_WRITE |
+				       FUSE_REGIONS_FEATURE_MMAP);
 	CHECK_EQ(arg.max_backings, module_param("max_backings"));
 	CHECK_EQ(arg.max_regions, module_param("max_regions"));
 	CHECK_EQ(arg.max_records, module_param("max_records"));

@@ -54,7 +54,6 @@ TEST(m3_store_in_congruent_region)
 	unsigned char *p, *q;
 	struct oracle o;
 
-	need_feature(f->srv, FUSE_REGIONS_FEATURE_MMAP);
 	CHECK_ZERO(region_bind(f, 4 * PAGE, 10 * PAGE, b, 7 * PAGE, RW));
 	oracle_load(&o, f);
 	p = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 5 * PAGE);
@@ -118,7 +117,6 @@ TEST(m3_unaligned_edges_enodev)
 	int rw = srv_open(f, O_RDWR);
 	void *p;
 
-	need_feature(f->srv, FUSE_REGIONS_FEATURE_MMAP);
 	CHECK_ZERO(region_bind(f, 2 * PAGE + 5, 5 * PAGE, b, 0, RW));
 	p = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, rw, 0);
 	CHECK(p == MAP_FAILED && errno == ENODEV);

@@ -47,7 +47,6 @@ TEST(w4_fsync_syncs_the_backing)
 	int fd = srv_open(f, O_RDWR), (*const sync_fns[])(int) = { fsync, fdatasync };
 	uint64_t syncs;
 
-	need_feature(f->srv, FUSE_REGIONS_FEATURE_WRITE);
 	for (int i = 0; i < 2; i++) {
 		syncs = srv_count(f, OP_FSYNC);
 		CHECK_EQ(pwrite(fd, "dirty", 5, 5 * PAGE), 5);

@@ -101,7 +101,6 @@ TEST(w1_bound_writes_bypass_the_server)
 	int fd = srv_open(f, O_RDWR);
 	unsigned char buf[3 * PAGE];
 
-	need_feature(f->srv, FUSE_REGIONS_FEATURE_WRITE);
 	pattern_fill(buf, 77, 0, sizeof(buf));
 	CHECK_EQ(pwrite(fd, buf, sizeof(buf), 2 * PAGE + 5), sizeof(buf));
 	CHECK_EQ(pwrite(fd, buf, 3, 30 * PAGE + 5), 3);
@@ -125,8 +124,7 @@ TEST(w1_one_write_many_pieces)
 	oracle_load(&o, f);
 	oracle_write(&o, fd, 0, SIZE);
 	oracle_check(&o, fd, 0, SIZE);
-	if (f->srv->attach.features & FUSE_REGIONS_FEATURE_WRITE)
-		CHECK_EQ(f->wrote_bound, 0);
+	CHECK_EQ(f->wrote_bound, 0);
 	CHECK_EQ(lseek(fd, 0, SEEK_CUR), 0);
 	expect_file(f, fd, SIZE);
 	oracle_free(&o);
@@ -189,7 +187,7 @@ static void cow(struct srv_opts opts)
 	oracle_write(&o, fd, 0, 100);
 	writes = srv_count(f, OP_WRITE);
 	oracle_write(&o, fd, 0, 100);
-	if (s->attach.features & FUSE_REGIONS_FEATURE_WRITE && !opts.writeback)
+	if (!opts.writeback)
 		CHECK_EQ(srv_count(f, OP_WRITE), writes);
 	oracle_check(&o, fd, 0, SIZE);
 	oracle_free(&o);
