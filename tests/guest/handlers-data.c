@@ -147,6 +147,55 @@ void do_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 		fuse_reply_err(req, allocate(f, mode, (uint64_t)off, (uint64_t)len));
 }
 
+/* Is the byte at @off in a hole? So are, or are not, all before @end. */
+static bool in_hole(struct tfile *f, uint64_t off, uint64_t *end)
+{
+	struct model_op run;
+	bool bound = model_find(f->model, off, &run) && (run.flags & FUSE_REGION_READ);
+	const struct backing *b = bound ? run.b : f->store;
+	off_t at = (off_t)(bound ? run.bstart : off + f->store_shift), data, next;
+	int fd;
+
+	*end = run.last + 1;
+	if (!b)
+		return false;
+	fd = (int)CHECK_OK(backing_reopen(b, O_RDONLY));
+	data = lseek(fd, at, SEEK_DATA);
+	next = data == at ? lseek(fd, at, SEEK_HOLE) : data;
+	close(fd);
+	/* none: nothing but a hole is left of the backing */
+	if (next > at && (uint64_t)(next - at) < *end - off)
+		*end = off + (uint64_t)(next - at);
+	return data != at;
+}
+
+void do_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+{
+	struct tfile *f = file_of(req, ino);
+	uint64_t pos = (uint64_t)off, end;
+
+	(void)fi;
+	if (!f || !f->srv->opts.lseek) {
+		fuse_reply_err(req, ENOSYS);
+		return;
+	}
+	if (!enter(req, f, OP_LSEEK))
+		return;
+	learn_size(f);
+	if (pos >= f->size) {
+		fuse_reply_err(req, ENXIO);
+		return;
+	}
+	while (pos < f->size && in_hole(f, pos, &end) != (whence == SEEK_HOLE))
+		pos = end;
+	if (pos < f->size)
+		fuse_reply_lseek(req, (off_t)pos);
+	else if (whence == SEEK_HOLE)
+		fuse_reply_lseek(req, (off_t)f->size);
+	else
+		fuse_reply_err(req, ENXIO);
+}
+
 /* The bytes as the model sees them: what a server that knows its regions would copy */
 static void get_bytes(struct tfile *f, char *buf, size_t size, uint64_t off)
 {

@@ -396,6 +396,7 @@ static const struct fuse_lowlevel_ops handlers = {
 	.fsync = do_fsync,
 	.release = do_release,
 	.fallocate = do_fallocate,
+	.lseek = do_lseek,
 	.copy_file_range = do_copy,
 };
 

@@ -113,6 +113,7 @@ struct tfile {
  * @max_stack_depth:	for the attach
  * @no_attr_cache:	attributes are valid for no time
  * @copy:		answer COPY_FILE_RANGE
+ * @lseek:		answer LSEEK
  * @keep_session:	leave the session's descriptor open in the test as well
  * @mount_opts:		more of them
  * @model_max:		entries that a file's model has room for (4096)
@@ -127,6 +128,7 @@ struct srv_opts {
 	uint32_t max_stack_depth;
 	bool no_attr_cache;
 	bool copy;
+	bool lseek;
 	bool keep_session;
 	const char *mount_opts;
 	uint64_t model_max;

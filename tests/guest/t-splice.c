@@ -109,6 +109,44 @@ TEST(r6_splice_short_backing)
 	expect_splice(f, fd, 6 * PAGE, 3 * PAGE, 1 << 16);
 }
 
+/*
+ * Of a disk, pages are handed over as they are, but for dirty ones: those are
+ * copied, as are all of a memory file system's.
+ */
+TEST(r6_splice_on_disk)
+{
+	static const int pipe_sizes[] = { 1 << 12, 1 << 16, 1 << 18 };
+	struct tfile *f = srv_simple(SIZE - 77);
+	int fd = srv_open(f, O_RDONLY);
+
+	b = backing_new_in(shared_ext4(), SIZE);
+	c = backing_new_in(shared_ext4(), SIZE);
+	CHECK_OK(fsync(b->fd));
+	CHECK_OK(fsync(c->fd));
+	srv_register(f->srv, b);
+	srv_register(f->srv, c);
+	CHECK_ZERO(region_bind(f, PAGE, 19 * PAGE, b, 8 * PAGE, 0));
+	CHECK_ZERO(region_bind(f, 20 * PAGE, 3001, c, 5, 0));
+	CHECK_ZERO(region_bind(f, 30 * PAGE, 20 * PAGE, c, 1001, 0));
+	for (size_t i = 0; i < ARRAY_SIZE(pipe_sizes); i++) {
+		expect_splice(f, fd, 0, 2 * SIZE, pipe_sizes[i]);
+		expect_splice(f, fd, 2 * PAGE, 4 * PAGE, pipe_sizes[i]);
+		expect_splice(f, fd, 18 * PAGE + 5, 20 * PAGE, pipe_sizes[i]);
+		expect_splice(f, fd, 31 * PAGE + 1, 100, pipe_sizes[i]);
+		expect_splice(f, fd, 48 * PAGE, 3 * PAGE, pipe_sizes[i]);
+	}
+	CHECK_EQ(f->asked_bound, 0);
+	/* the region goes on behind the backing's end */
+	CHECK_OK(ftruncate(b->fd, 12 * PAGE + 99));
+	CHECK_OK(fsync(b->fd));
+	expect_splice(f, fd, 0, 2 * SIZE, 1 << 18);
+	expect_splice(f, fd, 4 * PAGE, 3 * PAGE, 1 << 16);
+	CHECK_EQ(f->asked_bound, 0);
+	CHECK_ZERO(region_bind(f, 0, 0, b, 5, FUSE_REGION_REPLACE));
+	expect_splice(f, fd, 0, 2 * SIZE, 1 << 18);
+	expect_splice(f, fd, 11 * PAGE, SIZE, 1 << 12);
+}
+
 /* The pages in a pipe are what was read, whatever is bound later. */
 TEST(r6_splice_then_unbind)
 {
@@ -340,32 +378,29 @@ TEST(r6_lseek_set_cur_end)
 	CHECK_ERR(lseek(fd, -1, SEEK_SET), EINVAL);
 }
 
-/* No promise that holes are found; but data is never called a hole, and the end is the end. */
-TEST(r6_seek_hole_data)
+/* Data is never called a hole, and the end is the end. Returns how many holes there are inside. */
+static int walk_holes(struct tfile *f, int fd)
 {
-	struct tfile *f = mixed(SIZE);
-	int fd = srv_open(f, O_RDONLY);
+	unsigned char *buf = malloc(SIZE);
 	uint64_t pos = 0;
+	int holes = 0;
 
-	CHECK_ZERO(
-		fallocate(b->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 12 * PAGE, 4 * PAGE));
 	CHECK_ERR(lseek(fd, SIZE, SEEK_DATA), ENXIO);
 	CHECK_ERR(lseek(fd, SIZE + 1, SEEK_HOLE), ENXIO);
 	CHECK_ERR(lseek(fd, SIZE, SEEK_HOLE), ENXIO);
 	while (pos < SIZE) {
 		off_t data = lseek(fd, (off_t)pos, SEEK_DATA), hole;
-		unsigned char *buf = malloc(SIZE);
 
 		if (data < 0) {
 			CHECK_EQ(errno, ENXIO);
 			data = SIZE;
 		}
 		CHECK(data >= (off_t)pos && data <= (off_t)SIZE);
+		holes += data > (off_t)pos;
 		/* what was skipped is zeroes */
 		CHECK_EQ(expected_bytes(f, buf, pos, (uint64_t)data - pos), (uint64_t)data - pos);
 		for (off_t i = 0; i < data - (off_t)pos; i++)
 			CHECK_EQ(buf[i], 0);
-		free(buf);
 		if (data == (off_t)SIZE)
 			break;
 		hole = (off_t)CHECK_OK(lseek(fd, data, SEEK_HOLE));
@@ -373,6 +408,46 @@ TEST(r6_seek_hole_data)
 		CHECK(hole > data && hole <= (off_t)SIZE);
 		pos = (uint64_t)hole;
 	}
+	free(buf);
+	return holes;
+}
+
+/* The server tells, of regions and of gaps. One that cannot has no holes, as without regions. */
+static void seek_hole_data(bool server_seeks)
+{
+	struct srv *s = srv_new(&(struct srv_opts){ .lseek = server_seeks });
+	const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	struct tfile *f = srv_store_file(s, "f", SIZE);
+	int fd;
+
+	srv_start(s);
+	b = backing_new(SIZE);
+	srv_register(s, b);
+	fd = srv_open(f, O_RDONLY);
+	CHECK_ZERO(region_bind(f, PAGE, 19 * PAGE, b, 8 * PAGE, 0));
+	CHECK_ZERO(region_bind(f, 30 * PAGE, 20 * PAGE, b, 40 * PAGE, 0));
+	CHECK_ZERO(fallocate(b->fd, punch, 12 * PAGE, 4 * PAGE));
+	CHECK_ZERO(fallocate(f->store->fd, punch, 22 * PAGE, 3 * PAGE));
+	CHECK_EQ(walk_holes(f, fd), server_seeks ? 2 : 0);
+	CHECK_EQ(lseek(fd, PAGE + 5, SEEK_HOLE), server_seeks ? 5 * PAGE : SIZE);
+	CHECK_EQ(lseek(fd, 6 * PAGE, SEEK_DATA), server_seeks ? 9 * PAGE : 6 * PAGE);
+	CHECK_EQ(lseek(fd, 9 * PAGE, SEEK_HOLE), server_seeks ? 22 * PAGE : SIZE);
+	/* the backing ends inside its region */
+	CHECK_OK(ftruncate(b->fd, 50 * PAGE));
+	CHECK_EQ(lseek(fd, 35 * PAGE, SEEK_HOLE), server_seeks ? 40 * PAGE : SIZE);
+	CHECK_EQ(walk_holes(f, fd), server_seeks ? 3 : 0);
+	CHECK_EQ(srv_count(f, OP_LSEEK) > 0, server_seeks);
+	CHECK_EQ(lseek(fd, 3 * PAGE, SEEK_SET), 3 * PAGE);
+}
+
+TEST(r6_seek_hole_data)
+{
+	seek_hole_data(true);
+}
+
+TEST(r6_seek_hole_data_without_the_server)
+{
+	seek_hole_data(false);
 }
 
 TEST(r6_tools)
