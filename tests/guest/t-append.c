@@ -111,6 +111,50 @@ TEST(w2_append_whole_file)
 	appends(f, 0);
 }
 
+/* How the backing was opened is not how it is written to: bytes have their places in it. */
+TEST(w2_backing_opened_for_appending)
+{
+	static const int open_flags[] = { 0, O_DIRECT, O_SYNC };
+	struct tfile *f = srv_stored((struct srv_opts){ 0 }, NULL, SIZE, NULL, NULL);
+	unsigned char *buf = direct_alloc(2 * PAGE);
+	io_context_t ctx = NULL;
+	struct iocb cb, *list = &cb;
+	struct io_event event;
+	struct oracle o;
+	int append, id;
+
+	b = backing_new_in(shared_ext4(), SIZE);
+	CHECK_OK(fsync(b->fd));
+	append = (int)CHECK_OK(backing_reopen(b, O_RDWR | O_APPEND));
+	id = raw_backing_open(f->srv->ctl, append);
+	CHECK(id > 0);
+	b->id = (uint32_t)id;
+	CHECK_ZERO(region_bind(f, 2 * PAGE, 20 * PAGE, b, PAGE, RW));
+	oracle_load(&o, f);
+	CHECK_ZERO(io_setup(1, &ctx));
+	for (size_t i = 0; i < ARRAY_SIZE(open_flags); i++) {
+		int fd = srv_open(f, O_RDWR | open_flags[i]);
+
+		oracle_write(&o, fd, 3 * PAGE, PAGE);
+		/* in several pieces, and by a way of its own */
+		oracle_write(&o, fd, PAGE, 3 * PAGE);
+		oracle_fresh(&o, buf, 2 * PAGE);
+		io_prep_pwrite(&cb, fd, buf, 2 * PAGE, 8 * PAGE);
+		CHECK_EQ(io_submit(ctx, 1, &list), 1);
+		CHECK_EQ(io_getevents(ctx, 1, 1, &event, NULL), 1);
+		CHECK_EQ((long)event.res, 2 * PAGE);
+		oracle_note(&o, buf, 8 * PAGE, 2 * PAGE);
+		oracle_check(&o, fd, 0, SIZE);
+		CHECK_EQ(backing_size(b), SIZE);
+		close(fd);
+	}
+	CHECK_ZERO(io_destroy(ctx));
+	expect_file(f, srv_open(f, O_RDONLY), 10 * PAGE);
+	close(append);
+	oracle_free(&o);
+	free(buf);
+}
+
 /* A flag of one call */
 TEST(w2_rwf_append)
 {
