@@ -4,6 +4,7 @@
 #include <libaio.h>
 #include <liburing.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 #include "harness.h"
 
@@ -52,68 +53,6 @@ TEST(r4_preadv2_positions)
 		expect_preadv2(f, fd, -1, 9000, 0);
 	}
 	expect_preadv2(f, fd, 5000, 9000, RWF_HIPRI);
-}
-
-/* Nothing is waited for: what there is at once, or EAGAIN; never a wrong byte. */
-static ssize_t nowait(struct tfile *f, int fd, uint64_t off, size_t len)
-{
-	unsigned char *buf = direct_alloc(len);
-	struct iovec iov = { buf, len };
-	ssize_t n = preadv2(fd, &iov, 1, (off_t)off, RWF_NOWAIT);
-
-	if (n > 0)
-		expect_content(f, "RWF_NOWAIT", off, buf, (size_t)n);
-	free(buf);
-	return n;
-}
-
-TEST(r4_nowait)
-{
-	struct tfile *f = mixed(shared_ext4());
-	int fd = srv_open(f, O_RDONLY);
-
-	CHECK_EQ(nowait(f, fd, 2 * PAGE, 3 * PAGE), 3 * PAGE);
-	CHECK_EQ(nowait(f, fd, 2 * PAGE + 5, 100), 100);
-	/* a gap needs the server */
-	errno = 0;
-	if (nowait(f, fd, 25 * PAGE, PAGE) < 0)
-		CHECK(errno == EAGAIN || errno == EOPNOTSUPP);
-	/* up to the gap, without waiting for it */
-	CHECK(nowait(f, fd, 19 * PAGE, 4 * PAGE) <= (ssize_t)(4 * PAGE));
-	note("RWF_NOWAIT made %llu requests", (unsigned long long)srv_count(f, OP_READ));
-	CHECK_EQ(nowait(f, fd, SIZE, PAGE), 0);
-}
-
-TEST(r4_nowait_cold_backing)
-{
-	struct tfile *f = mixed(shared_ext4());
-	int fd = srv_open(f, O_RDONLY);
-	ssize_t n;
-
-	CHECK_OK(fsync(b->fd));
-	CHECK_OK(posix_fadvise(b->fd, 0, 0, POSIX_FADV_DONTNEED));
-	errno = 0;
-	n = nowait(f, fd, 2 * PAGE, 3 * PAGE);
-	if (n < 0)
-		CHECK_EQ(errno, EAGAIN);
-	note("a cold backing: %zd", n);
-	expect_read(f, fd, 2 * PAGE, 3 * PAGE);
-	CHECK_EQ(nowait(f, fd, 2 * PAGE, 3 * PAGE), 3 * PAGE);
-}
-
-/* The server is stopped: a NOWAIT that waited for it would hang. */
-TEST(r4_nowait_stopped_server)
-{
-	struct tfile *f = mixed(shared_ext4());
-	int fd = srv_open(f, O_RDONLY);
-
-	test_watchdog(60);
-	expect_read(f, fd, 2 * PAGE, 3 * PAGE);
-	srv_signal(f->srv, SIGSTOP);
-	CHECK_EQ(nowait(f, fd, 2 * PAGE, 3 * PAGE), 3 * PAGE);
-	CHECK_EQ(nowait(f, fd, 25 * PAGE, PAGE), -1);
-	CHECK(nowait(f, fd, 19 * PAGE, 4 * PAGE) <= (ssize_t)PAGE);
-	srv_signal(f->srv, SIGCONT);
 }
 
 struct request {
@@ -356,6 +295,86 @@ TEST(g2_async_in_flight_at_unbind)
 	CHECK_ZERO(io_destroy(ctx));
 	for (int i = 0; i < DEPTH; i++)
 		free(bufs[i]);
+}
+
+/* A thread: the server goes on after some seconds, so that who waits for it fails, and not hangs. */
+static void *go_on_in_the_end(void *arg)
+{
+	struct tfile *f = arg;
+
+	sleep_ms(5000);
+	f->hang = 0;
+	return NULL;
+}
+
+/*
+ * The backing is a file of another server, which takes its time: the caller does
+ * not wait for it, but who removes the region does.
+ */
+static void truly_async(enum srv_op op)
+{
+	struct srv *plain = srv_new(&(struct srv_opts){ .no_attach = true, .threads = true });
+	struct tfile *lower = srv_store_file(plain, "lower", SIZE), *f;
+	struct iocb cb, *list = &cb;
+	struct timespec at_once = { 0 };
+	unsigned char *buf = direct_alloc(4 * PAGE), *got = malloc(4 * PAGE);
+	struct io_event event;
+	io_context_t ctx = NULL;
+	pthread_t thread;
+	int fd, status;
+	pid_t pid;
+
+	srv_start(plain);
+	f = srv_simple(SIZE);
+	b = backing_from_fd(srv_open(lower, O_RDWR));
+	srv_register(f->srv, b);
+	fd = srv_open(f, O_RDWR | O_DIRECT);
+	CHECK_ZERO(region_bind(f, PAGE, 19 * PAGE, b, 8 * PAGE, RW));
+	CHECK_ZERO(io_setup(1, &ctx));
+	pattern_fill(buf, 77, 0, 4 * PAGE);
+	if (op == OP_READ) {
+		io_prep_pread(&cb, fd, buf, 4 * PAGE, 2 * PAGE);
+	} else {
+		io_prep_pwrite(&cb, fd, buf, 4 * PAGE, 2 * PAGE);
+		/* the first asks for the file's privileges, and waits for that */
+		CHECK_EQ(pwrite(fd, buf, PAGE, PAGE), PAGE);
+	}
+
+	lower->hang = 1u << op;
+	CHECK_ZERO(pthread_create(&thread, NULL, go_on_in_the_end, lower));
+	CHECK_EQ(io_submit(ctx, 1, &list), 1);
+	CHECK_SOON(__atomic_load_n(&lower->hanging, __ATOMIC_SEQ_CST) == 1);
+	CHECK_EQ(io_getevents(ctx, 0, 1, &event, &at_once), 0);
+	pid = test_fork();
+	if (pid == 0) {
+		CHECK_ZERO(region_unbind(f, 0, 0));
+		_exit(0);
+	}
+	sleep_ms(300);
+	CHECK_EQ(waitpid(pid, &status, WNOHANG), 0);
+	CHECK_EQ(lower->hanging, 1);
+	lower->hang = 0;
+	CHECK_EQ(io_getevents(ctx, 1, 1, &event, NULL), 1);
+	CHECK_EQ((long)event.res, 4 * PAGE);
+	CHECK_EQ(wait_exit(pid), 0);
+	backing_bytes(lower->store, got, 9 * PAGE, 4 * PAGE);
+	CHECK_EQ(memcmp(got, buf, 4 * PAGE), 0);
+	CHECK_EQ(pattern_differs(buf, op == OP_READ ? lower->seed : 77,
+				 op == OP_READ ? 9 * PAGE : 0, 4 * PAGE),
+		 4 * PAGE);
+	CHECK_ZERO(io_destroy(ctx));
+	free(buf);
+	free(got);
+}
+
+TEST(r4_async_is_truly_async)
+{
+	truly_async(OP_READ);
+}
+
+TEST(r4_async_write_is_truly_async)
+{
+	truly_async(OP_WRITE);
 }
 
 /* The file is closed, its process gone, while its reads are under way */
