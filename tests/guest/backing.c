@@ -170,6 +170,22 @@ uint64_t backing_size(const struct backing *b)
 	return (uint64_t)st.st_size;
 }
 
+/* Nobody can seek past it. */
+uint64_t backing_limit(const struct backing *b)
+{
+	uint64_t can = 0, cannot = 1ull << 63;
+
+	while (cannot - can > 1) {
+		uint64_t mid = can + (cannot - can) / 2;
+
+		if (lseek(b->fd, (off_t)mid, SEEK_SET) >= 0)
+			can = mid;
+		else
+			cannot = mid;
+	}
+	return can;
+}
+
 void backing_bytes(const struct backing *b, void *buf, uint64_t off, size_t len)
 {
 	int fd = borrow(b);

@@ -47,6 +47,9 @@ int backing_reopen(const struct backing *b, int flags);
 /* Its size now */
 uint64_t backing_size(const struct backing *b);
 
+/* The largest that its file system lets it be; not for other processes than the owner */
+uint64_t backing_limit(const struct backing *b);
+
 /* Bytes [@off, @off + @len) as they are now; zeroes past the end */
 void backing_bytes(const struct backing *b, void *buf, uint64_t off, size_t len);
 

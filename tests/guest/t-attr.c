@@ -64,18 +64,36 @@ TEST(w3_times_after_write)
 	}
 }
 
-TEST(w3_blocks_after_write)
+/* What a write in a region changes, the server is asked for anew; and what it does not change, not. */
+TEST(w3_attributes_after_write)
 {
+	static const struct {
+		unsigned int mask;
+		bool asked;
+	} attrs[] = {
+		{ STATX_SIZE, true },  { STATX_BLOCKS, true }, { STATX_MTIME, true },
+		{ STATX_CTIME, true }, { STATX_UID, false },   { STATX_NLINK, false },
+	};
 	struct tfile *f = bound(NULL, 0, RW);
 	int fd = srv_open(f, O_RDWR);
-	struct stat st;
+	struct statx stx;
 
-	CHECK_OK(fstat(fd, &st));
-	CHECK_EQ(st.st_blocks, SIZE / 512);
-	CHECK_EQ(pwrite(fd, "x", 1, 3 * PAGE), 1);
-	CHECK_OK(fstat(fd, &st));
-	CHECK_EQ(st.st_size, SIZE);
-	CHECK_EQ(st.st_blocks, (f->size + 511) / 512);
+	for (size_t i = 0; i < ARRAY_SIZE(attrs); i++) {
+		uint64_t asked;
+
+		CHECK_OK(statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx));
+		asked = srv_count(f, OP_GETATTR);
+		CHECK_OK(statx(fd, "", AT_EMPTY_PATH, attrs[i].mask, &stx));
+		CHECK_EQ(srv_count(f, OP_GETATTR), asked);
+		CHECK_EQ(pwrite(fd, "x", 1, 3 * PAGE), 1);
+		CHECK_OK(statx(fd, "", AT_EMPTY_PATH, attrs[i].mask, &stx));
+		if (srv_count(f, OP_GETATTR) != asked + attrs[i].asked)
+			FAIL("statx() of %#x after a write asked the server %llu times",
+			     attrs[i].mask, (unsigned long long)(srv_count(f, OP_GETATTR) - asked));
+	}
+	CHECK_OK(statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx));
+	CHECK_EQ(stx.stx_size, SIZE);
+	CHECK_EQ(stx.stx_blocks, SIZE / 512);
 }
 
 /* The server is asked before a write, and answers after it, with what was true before it. */
@@ -249,29 +267,30 @@ TEST(w3_largest_offset)
 	expect_file(f, fd, 10 * PAGE);
 }
 
-/* A region whose end is past what the backing's file system can hold */
+/*
+ * No region ends past what the backing's file system can hold, but for one of
+ * the whole file: that has no end of its own, and is written up to there.
+ */
 TEST(w3_backing_file_system_limit)
 {
 	struct tfile *f = bound(shared_ext4(), 0, RW);
-	const uint64_t most = 16 * TIB - PAGE; /* of ext4 with blocks of 4 KiB */
-	int fd = srv_open(f, O_RDWR), res;
+	const uint64_t most = backing_limit(b);
+	int fd = srv_open(f, O_RDWR);
 	unsigned char *buf = direct_alloc(4 * PAGE);
 
-	res = region_bind(f, 22 * PAGE, 6 * PAGE, b, most - 2 * PAGE, RW);
-	note("binding past the file system's limit: %d", res);
-	if (res) {
-		CHECK_EQ(res, -EINVAL);
-		return;
-	}
+	CHECK_NEG(region_bind(f, 22 * PAGE, 6 * PAGE, b, most - 2 * PAGE, RW), EINVAL);
+	CHECK_ZERO(region_bind(f, 0, 0, b, most - 24 * PAGE, RW | FUSE_REGION_REPLACE));
 	pattern_fill(buf, 9, 0, 4 * PAGE);
-	CHECK(pread(fd, buf, 4 * PAGE, 22 * PAGE) >= 0);
-	CHECK(pread(fd, buf, 4 * PAGE, 23 * PAGE + 5) >= 0);
-	res = (int)pwrite(fd, buf, 4 * PAGE, 22 * PAGE);
-	note("writing over it: %d", res);
-	CHECK(res <= (int)(2 * PAGE));
-	res = (int)pwrite(fd, buf, PAGE, 25 * PAGE);
-	CHECK_EQ(res, -1);
-	CHECK_EQ(errno, EFBIG);
+	CHECK_EQ(pread(fd, buf, 4 * PAGE, 22 * PAGE), 0);
+	CHECK_EQ(pwrite(fd, buf, 4 * PAGE, 22 * PAGE), 2 * PAGE);
+	CHECK_ERR(pwrite(fd, buf, PAGE, 24 * PAGE), EFBIG);
+	CHECK_ERR(pwrite(fd, buf, PAGE, 25 * PAGE), EFBIG);
+	CHECK_EQ(pwrite(fd, buf, 2 * PAGE, 23 * PAGE), PAGE);
+	CHECK_EQ(backing_size(b), most);
+	CHECK_EQ(pread(fd, buf, 4 * PAGE, 22 * PAGE), 2 * PAGE);
+	CHECK_EQ(pattern_differs(buf, 9, 0, PAGE), PAGE);
+	CHECK_EQ(pattern_differs(buf + PAGE, 9, 0, PAGE), PAGE);
+	CHECK_EQ(pread(fd, buf, 4 * PAGE, 24 * PAGE), 0);
 	CHECK_OK(ftruncate(b->fd, SIZE));
 	free(buf);
 }

@@ -116,6 +116,25 @@ TEST(i4_bind_past_backings_largest_einval)
 	refused(EINVAL, 20 * PAGE, PAGE, 0, UINT64_MAX - 5, FUSE_REGION_READ);
 }
 
+/* Not past the largest that a file can be where this backing is, either */
+TEST(i4_bind_past_the_backings_file_system_einval)
+{
+	struct tfile *f = bound_file();
+	struct backing *disk = backing_new_in(shared_ext4(), PAGE);
+	uint64_t most = backing_limit(disk);
+
+	note("a file on ext4 has at most %#llx bytes", (unsigned long long)most);
+	CHECK(most > 2 * PAGE && most < MAXLEN - 1);
+	srv_register(f->srv, disk);
+	CHECK_ZERO(region_bind(f, 20 * PAGE, PAGE, disk, most - PAGE, 0));
+	CHECK_NEG(region_bind(f, 30 * PAGE, PAGE, disk, most - PAGE + 1, 0), EINVAL);
+	CHECK_NEG(region_bind(f, 20 * PAGE, PAGE + 1, disk, most - PAGE, FUSE_REGION_REPLACE),
+		  EINVAL);
+	CHECK_NEG(region_bind(f, 30 * PAGE, 1, disk, most, 0), EINVAL);
+	CHECK_ZERO(region_bind(f, 30 * PAGE, 1, disk, most - 1, 0));
+	expect_all(f);
+}
+
 TEST(i4_unbind_past_largest_size_einval)
 {
 	refused_in(bound_file(), EINVAL, REC(PAGE, MAXLEN, 0, 0, FUSE_REGION_UNBIND));
