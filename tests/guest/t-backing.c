@@ -2,7 +2,9 @@
 /* I2: registering and unregistering backings. */
 #define _GNU_SOURCE
 #include <linux/capability.h>
+#include <pthread.h>
 #include <sched.h>
+#include <sys/fanotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -297,7 +299,8 @@ TEST(i2_no_recursion_through_overlay)
 		srv_file(s, "f", PAGE);
 		srv_start(s);
 		overlay = mount_overlay(s->mnt);
-		note("depth %u: the overlay was %s", depth, overlay ? "mounted" : "refused");
+		/* what is as deep as can be has no overlay on it */
+		CHECK_EQ(!overlay, depth == 2);
 		if (!overlay)
 			continue;
 		snprintf(path, sizeof(path), "%s/f", overlay);
@@ -343,6 +346,52 @@ TEST(i2_register_enospc)
 	CHECK_ZERO(raw_backing_close(s->ctl, first));
 	CHECK(raw_backing_open(s->ctl, b->fd) > 0);
 	CHECK_NEG(raw_backing_open(s->ctl, b->fd), ENOSPC);
+}
+
+static void *deny_all(void *arg)
+{
+	const int fan = *(int *)arg;
+	struct fanotify_event_metadata event[8];
+	ssize_t n;
+
+	while ((n = read(fan, event, sizeof(event))) > 0) {
+		for (struct fanotify_event_metadata *e = event; FAN_EVENT_OK(e, n);
+		     e = FAN_EVENT_NEXT(e, n)) {
+			struct fanotify_response no = { .fd = e->fd, .response = FAN_DENY };
+
+			CHECK_EQ(write(fan, &no, sizeof(no)), sizeof(no));
+			close(e->fd);
+		}
+	}
+	return NULL;
+}
+
+/* Whoever watches the file is asked when it is registered, and may refuse. */
+TEST(i2_register_refused_by_a_watcher)
+{
+	struct srv *s = attached();
+	struct backing *b = backing_new_in(shared_ext4(), PAGE);
+	unsigned long live = module_param("live_backings");
+	int fan = fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC, O_RDONLY | O_LARGEFILE), fd;
+	pthread_t watcher;
+	char path[64];
+
+	if (fan < 0)
+		SKIP("no fanotify that is asked for permission: %m");
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", b->fd);
+	CHECK_OK(fanotify_mark(fan, FAN_MARK_ADD, FAN_ACCESS_PERM, AT_FDCWD, path));
+	CHECK_ZERO(pthread_create(&watcher, NULL, deny_all, &fan));
+	/* opened under watch, for kernels note that in the file */
+	fd = (int)CHECK_OK(backing_reopen(b, O_RDWR));
+	CHECK_NEG(raw_backing_open(s->ctl, fd), EPERM);
+	CHECK_EQ(module_param("live_backings"), live);
+	CHECK_OK(fanotify_mark(fan, FAN_MARK_REMOVE, FAN_ACCESS_PERM, AT_FDCWD, path));
+	CHECK(raw_backing_open(s->ctl, fd) > 0);
+	CHECK_EQ(module_param("live_backings"), live + 1);
+	close(fd);
+	CHECK_ZERO(pthread_cancel(watcher));
+	CHECK_ZERO(pthread_join(watcher, NULL));
+	close(fan);
 }
 
 TEST(i2_register_enotconn_after_abort)
