@@ -2,6 +2,7 @@
 /* R5: O_DIRECT, wherever the shift, the memory or the backing's file system makes it awkward. */
 #define _GNU_SOURCE
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 
 #include "harness.h"
@@ -181,6 +182,52 @@ TEST(r5_coherent_with_backings_cache)
 		pattern_write(b->fd, 100 + i, i * PAGE + i % 3 * 512, 4 * PAGE);
 		expect_read(f, fd, (i + 1) * PAGE, 4 * PAGE);
 	}
+}
+
+/* Memory that is not there, alone and behind a page that is */
+static void bad_buffers(struct tfile *f, int fd)
+{
+	unsigned char *good = direct_alloc(PAGE);
+	void *bad = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct iovec iov[2] = { { good, PAGE }, { bad, PAGE } };
+
+	CHECK(bad != MAP_FAILED);
+	CHECK_ERR(pread(fd, bad, PAGE, 3 * PAGE), EFAULT);
+	CHECK_ERR(pwrite(fd, bad, PAGE, 3 * PAGE), EFAULT);
+	CHECK_ERR(pread(fd, bad, 100, 3 * PAGE + 5), EFAULT);
+	CHECK_ERR(pwrite(fd, bad, 100, 3 * PAGE + 5), EFAULT);
+	expect_read(f, fd, 2 * PAGE, 8 * PAGE);
+	CHECK_EQ(preadv(fd, iov, 2, 5 * PAGE), PAGE);
+	expect_content(f, "preadv", 5 * PAGE, good, PAGE);
+	pattern_fill(good, 99, 0, PAGE);
+	CHECK_EQ(pwritev(fd, iov, 2, 5 * PAGE), PAGE);
+	expect_read(f, fd, 2 * PAGE, 8 * PAGE);
+	CHECK_EQ(pread(fd, good, PAGE, 5 * PAGE), PAGE);
+	CHECK_EQ(pattern_differs(good, 99, 0, PAGE), PAGE);
+	CHECK_OK(munmap(bad, PAGE));
+	free(good);
+}
+
+TEST(r5_buffer_fault)
+{
+	struct tfile *f = file_on(shared_ext4(), (struct srv_opts){ 0 }, false);
+	static const uint64_t shifts[] = { 30 * PAGE, 30 * PAGE + 77 };
+	int fds[] = { srv_open(f, O_RDWR), srv_open(f, O_RDWR | O_DIRECT) };
+	struct rlimit old, r;
+
+	signal(SIGXFSZ, SIG_IGN);
+	CHECK_OK(getrlimit(RLIMIT_FSIZE, &old));
+	for (size_t i = 0; i < ARRAY_SIZE(shifts) * ARRAY_SIZE(fds); i++) {
+		CHECK_ZERO(region_bind(f, 2 * PAGE, 20 * PAGE, b, shifts[i / 2],
+				       RW | FUSE_REGION_REPLACE));
+		bad_buffers(f, fds[i % 2]);
+		/* a limit that the file is below, and the backing's bytes are not */
+		r = (struct rlimit){ 20 * PAGE, old.rlim_max };
+		CHECK_OK(setrlimit(RLIMIT_FSIZE, &r));
+		bad_buffers(f, fds[i % 2]);
+		CHECK_OK(setrlimit(RLIMIT_FSIZE, &old));
+	}
+	CHECK_EQ(srv_count(f, OP_READ) + srv_count(f, OP_WRITE), 0);
 }
 
 TEST(r5_huge_read)
