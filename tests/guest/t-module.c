@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* L2, G6: loading and unloading the module, and FUSE without it. */
+/* L2, L3, G6: loading and unloading the module, and FUSE without it. */
 #define _GNU_SOURCE
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -131,7 +131,7 @@ TEST(l2_mapping_of_the_backing)
 	CHECK(p != MAP_FAILED);
 	close(fd);
 	srv_close_ctl(f->srv);
-	sleep_ms(100);
+	sleep_ms((unsigned int)rnd_below(100));
 	res = module_unload();
 	note("unloading under a mapping of the backing: %d", res);
 	expect_content(f, "mmap", PAGE, p, 8 * PAGE);
@@ -228,50 +228,201 @@ TEST(l2_reloads_with_attached_servers)
 }
 
 /* Tried at every moment of an attached server's life: refused or done, never harmful */
+struct attempts {
+	uint64_t refused, done;
+};
+
 static void try_unload(void *arg)
 {
-	(void)arg;
-	if (module_unload() == 0)
-		module_load();
-	sleep_ms(1);
+	struct attempts *a = arg;
+
+	if (module_unload()) {
+		__atomic_add_fetch(&a->refused, 1, __ATOMIC_SEQ_CST);
+		sleep_ms(1);
+		return;
+	}
+	module_load();
+	__atomic_add_fetch(&a->done, 1, __ATOMIC_SEQ_CST);
+	/* it takes long; others want to live, too */
+	sleep_ms((unsigned int)rnd_below(100));
+}
+
+/* The device's descriptor, when the module comes within a second; else -1 */
+static int device_soon(void)
+{
+	int dev = -1;
+
+	for (uint64_t until = now_ms() + 1000; dev < 0 && now_ms() < until;) {
+		dev = open(FUSE_REGIONS_DEVICE, O_RDWR | O_CLOEXEC);
+		if (dev < 0)
+			sleep_ms(5);
+	}
+	return dev;
+}
+
+/* False: the module was not there, or went between the two calls. */
+static bool attached_life(struct backing *b, bool detach)
+{
+	struct srv *s = srv_new(&(struct srv_opts){ .no_attach = true });
+	struct tfile *f = srv_file(s, "f", SIZE);
+	struct fuse_regions_attach a;
+	int dev, fd, res = -1;
+
+	srv_start(s);
+	a = raw_attach_arg(s->ctl);
+	dev = device_soon();
+	if (dev >= 0) {
+		res = ioctl(dev, FUSE_REGIONS_IOC_ATTACH, &a);
+		close(dev);
+	}
+	if (!res) {
+		/* for now only the channel keeps the module; later the file does, too */
+		sleep_ms((unsigned int)rnd_below(30));
+		srv_register(s, b);
+		fd = srv_open(f, O_RDONLY);
+		CHECK_ZERO(region_bind(f, 9, 9000, b, 0, 0));
+		sleep_ms((unsigned int)rnd_below(30));
+		if (detach)
+			srv_close_ctl(s);
+		expect_read(f, fd, 0, SIZE);
+		close(fd);
+	}
+	srv_kill(s);
+	CHECK_OK(umount2(s->mnt, MNT_DETACH));
+	s->mounted = false;
+	return !res;
 }
 
 TEST(l2_unload_at_any_moment)
 {
-	uint64_t until = now_ms() + test_storm_ms(4000);
+	const uint64_t enough = test_scaled(4), until = now_ms() + test_storm_ms(60000);
 	struct backing *b = backing_new(SIZE);
+	struct attempts attempts = { 0 };
 	struct threads threads;
-	unsigned int served = 0;
+	uint64_t served = 0;
 
 	close(raw_device());
-	threads_start(&threads, 1, try_unload, NULL);
-	for (int n = 0; now_ms() < until; n++) {
-		struct srv *s = srv_new(&(struct srv_opts){ .no_attach = true });
-		struct tfile *f = srv_file(s, "f", SIZE);
-		struct fuse_regions_attach a;
-		int dev, fd;
-
-		srv_start(s);
-		a = raw_attach_arg(s->ctl);
-		dev = open(FUSE_REGIONS_DEVICE, O_RDWR | O_CLOEXEC);
-		if (dev >= 0 && ioctl(dev, FUSE_REGIONS_IOC_ATTACH, &a) == 0) {
-			close(dev);
-			dev = -1;
-			srv_register(s, b);
-			fd = srv_open(f, O_RDONLY);
-			CHECK_ZERO(region_bind(f, 9, 9000, b, 0, 0));
-			if (n % 2)
-				srv_close_ctl(s);
-			expect_read(f, fd, 0, SIZE);
-			close(fd);
-			served++;
-		}
-		if (dev >= 0)
-			close(dev);
-		srv_kill(s);
-		CHECK_OK(umount2(s->mnt, MNT_DETACH));
-		s->mounted = false;
+	unload_allowed();
+	CHECK_ZERO(module_load());
+	threads_start(&threads, 1, try_unload, &attempts);
+	for (int n = 0; served < enough || attempts.refused < 3 * enough || !attempts.done; n++) {
+		if (now_ms() > until)
+			break;
+		served += attached_life(b, n % 2);
 	}
 	threads_stop(&threads);
-	note("%u attached lives, %llu attempts", served, (unsigned long long)threads.rounds);
+	note("%llu attached lives, %llu times refused, %llu times unloaded",
+	     (unsigned long long)served, (unsigned long long)attempts.refused,
+	     (unsigned long long)attempts.done);
+	CHECK(served >= enough);
+	CHECK(attempts.refused >= 3 * enough);
+	CHECK(attempts.done > 0);
+}
+
+/* Type information, as the kernel has it in a file */
+struct btf {
+	const char *path;
+	unsigned char *bytes;
+	size_t len;
+};
+
+#define BTF_COPY "/dev/shm/fr-btf"
+
+/* False: there is no such file. */
+static bool btf_read(struct btf *btf, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	const size_t most = 64 * MIB;
+	ssize_t n;
+
+	*btf = (struct btf){ .path = path };
+	if (fd < 0)
+		return false;
+	btf->bytes = malloc(most);
+	CHECK(btf->bytes);
+	while ((n = CHECK_OK(read(fd, btf->bytes + btf->len, most - btf->len))))
+		btf->len += (size_t)n;
+	close(fd);
+	return true;
+}
+
+/* Where @name is, all of a string, in FUSE's own if it is a module; what it says in @btf is in @at */
+static void btf_find(struct btf *btf, const char *name, size_t *at)
+{
+	static const char *const paths[] = { "/sys/kernel/btf/fuse", "/sys/kernel/btf/vmlinux" };
+	char string[64] = "";
+	unsigned char *p;
+
+	strcpy(string + 1, name);
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		if (!btf_read(btf, paths[i]))
+			continue;
+		p = memmem(btf->bytes, btf->len, string, strlen(name) + 2);
+		if (p) {
+			*at = (size_t)(p + 1 - btf->bytes);
+			return;
+		}
+		free(btf->bytes);
+	}
+	FAIL("the kernel's type information does not know %s", name);
+}
+
+static void unmount_copy(void *arg)
+{
+	umount2(arg, MNT_DETACH);
+	unlink(BTF_COPY);
+}
+
+/* What the kernel said since @kmsg was last read */
+static bool kernel_said(int kmsg, const char *what)
+{
+	char line[1024];
+	bool said = false;
+	ssize_t n;
+
+	while ((n = read(kmsg, line, sizeof(line) - 1)) > 0 || errno == EPIPE) {
+		line[n > 0 ? n : 0] = 0;
+		said |= strstr(line, "fuse_regions: ") && strstr(line, what);
+	}
+	return said;
+}
+
+/* With @btf's byte at @at another one, the module must not load, and say why. */
+static void refused_because(struct btf *btf, size_t at, const char *why)
+{
+	int kmsg = (int)CHECK_OK(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+	int fd = (int)CHECK_OK(open(BTF_COPY, O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0600));
+
+	btf->bytes[at] ^= 1;
+	CHECK_EQ(write(fd, btf->bytes, btf->len), btf->len);
+	close(fd);
+	free(btf->bytes);
+	CHECK_OK(lseek(kmsg, 0, SEEK_END));
+	CHECK_OK(mount(BTF_COPY, btf->path, NULL, MS_BIND, NULL));
+	test_at_end(unmount_copy, (void *)btf->path);
+	CHECK_NEG(module_load(), EOPNOTSUPP);
+	if (!kernel_said(kmsg, why))
+		FAIL("the kernel's log does not say: %s", why);
+	test_not_at_end(unmount_copy, (void *)btf->path);
+	unmount_copy((void *)btf->path);
+	CHECK_ERR(open(FUSE_REGIONS_DEVICE, O_RDWR), ENOENT);
+	close(kmsg);
+}
+
+/* A FUSE whose layout is another one is never guessed at. */
+TEST(l3_load_refuses_what_it_does_not_know)
+{
+	struct btf btf;
+	size_t at;
+
+	close(raw_device());
+	unload_allowed();
+	btf_find(&btf, "inval_mask", &at);
+	refused_because(&btf, at, "struct fuse_inode has no usable member inval_mask");
+	btf_find(&btf, "fuse_evict_inode", &at);
+	refused_because(&btf, at, "fuse_evict_inode() is missing");
+	CHECK(btf_read(&btf, "/sys/kernel/btf/vmlinux"));
+	refused_because(&btf, 0, "cannot read the kernel's type information");
+	CHECK_ZERO(module_load());
+	close(raw_device());
 }
