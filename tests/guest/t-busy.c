@@ -84,20 +84,31 @@ TEST(l1_unmounted_while_busy)
 	end_while_busy(lazy_unmount);
 }
 
+struct attaching {
+	struct tfile *f;
+	struct backing *b; /* the file's own bytes */
+	uint64_t bound;
+};
+
 static void detach_and_attach(void *arg)
 {
-	struct srv *s = arg;
+	struct attaching *w = arg;
+	uint64_t off = rnd_below(SIZE), len = 1 + rnd_below(SIZE - off);
+	struct fuse_passthrough_region rec;
 	struct fuse_regions_attach a;
-	int fd = raw_dev_fuse();
+	int fd = raw_dev_fuse(), id, res;
 
-	CHECK_ZERO(raw_clone(fd, s->session));
+	CHECK_ZERO(raw_clone(fd, w->f->srv->session));
 	a = raw_attach_arg(fd);
-	if (raw_attach(&a) == 0) {
-		struct fuse_passthrough_region rec = REC(0, 10, 1, 0, FUSE_REGION_READ);
-
-		raw_backing_open(fd, fd);
-		region_msg(fd, 2, &rec, 1);
-	}
+	CHECK_ZERO(raw_attach(&a));
+	id = raw_backing_open(fd, w->b->fd);
+	CHECK(id > 0);
+	rec = REC(off, len, (uint32_t)id, off, FUSE_REGION_READ | FUSE_REGION_REPLACE);
+	res = region_msg(fd, w->f->nodeid, &rec, 1);
+	/* nobody may have looked the file up yet */
+	if (res && res != -ENOENT)
+		FAIL("bind: %d", res);
+	w->bound += !res;
 	close(fd);
 }
 
@@ -106,20 +117,22 @@ TEST(l1_detached_while_busy)
 {
 	struct srv *s = srv_new(&(struct srv_opts){ .keep_session = true, .no_attach = true });
 	struct tfile *f = srv_file(s, "f", SIZE);
+	struct attaching w = { .f = f, .b = backing_new(SIZE) };
 	uint64_t until = now_ms() + test_storm_ms(3000);
 	struct threads threads;
-	char buf[PAGE];
 
+	backing_reseed(w.b, f->seed);
 	close(raw_device());
 	srv_start(s);
-	threads_start(&threads, 1, detach_and_attach, s);
+	threads_start(&threads, 1, detach_and_attach, &w);
 	while (now_ms() < until) {
 		int fd = srv_open(f, O_RDONLY);
 
-		CHECK_EQ(pread(fd, buf, PAGE, PAGE), PAGE);
-		CHECK_EQ(pattern_differs(buf, f->seed, PAGE, PAGE), PAGE);
+		expect_read(f, fd, rnd_below(SIZE), 1 + rnd_below(2 * PAGE));
 		close(fd);
 	}
 	threads_stop(&threads);
-	note("%llu attaches", (unsigned long long)threads.rounds);
+	note("%llu attaches, %llu binds", (unsigned long long)threads.rounds,
+	     (unsigned long long)w.bound);
+	CHECK(w.bound > 0);
 }

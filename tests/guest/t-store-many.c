@@ -111,8 +111,9 @@ TEST(m1_first_store_beside_many_async_writes)
 	struct tfile *f = srv_stored((struct srv_opts){ 0 }, NULL, SIZE, NULL, NULL);
 	struct iocb *ptrs[NR];
 	io_context_t ctx = NULL;
-	unsigned char *p, *buf;
-	int direct, nr = 0;
+	unsigned char *p = NULL, *buf;
+	const uint64_t at = 3 * PAGE + 700;
+	int direct, nr = 0, fd;
 
 	b = backing_new_in(shared_ext4(), SIZE);
 	srv_register(f->srv, b);
@@ -133,7 +134,7 @@ TEST(m1_first_store_beside_many_async_writes)
 		nr += n;
 		if (nr >= NR / 2 && !(nr % 2)) {
 			p = map(direct);
-			p[2 * PAGE + 4096 + 700] = 1;
+			p[at] = 1;
 		}
 	}
 	for (int i = 0; i < NR;) {
@@ -146,4 +147,15 @@ TEST(m1_first_store_beside_many_async_writes)
 		i += n;
 	}
 	CHECK_ZERO(io_destroy(ctx));
+	CHECK_OK(msync(p, SIZE, MS_SYNC));
+	/* all of the region was written; the store came before or after that */
+	fd = srv_open(f, O_RDONLY);
+	buf = realloc(buf, 20 * PAGE);
+	CHECK_EQ(pread(fd, buf, 20 * PAGE, 2 * PAGE), 20 * PAGE);
+	for (uint64_t i = 0; i < 20 * PAGE; i++)
+		if (buf[i] != 0x77 && (2 * PAGE + i != at || buf[i] != 1))
+			FAIL("byte %#llx is %02x", (unsigned long long)(2 * PAGE + i), buf[i]);
+	expect_content(f, "mapping", 0, p, SIZE);
+	expect_file(f, fd, SIZE);
+	free(buf);
 }

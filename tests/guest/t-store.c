@@ -50,10 +50,10 @@ static void write_odd(void *arg)
 		     got[0]);
 }
 
-static void store_beside_writer(struct srv_opts opts)
+static void store_beside_writer(struct srv_opts opts, int open_flags)
 {
 	struct tfile *f = file(opts);
-	struct halves h = { .f = f, .fd = srv_open(f, O_RDWR) };
+	struct halves h = { .f = f, .fd = srv_open(f, O_RDWR | open_flags) };
 	unsigned char want[SIZE / PAGE], *p;
 	struct threads writer;
 
@@ -87,36 +87,43 @@ static void store_beside_writer(struct srv_opts opts)
 
 TEST(m1_store_beside_writer)
 {
-	store_beside_writer((struct srv_opts){ 0 });
+	store_beside_writer((struct srv_opts){ 0 }, 0);
 }
 
 TEST(m1_store_beside_writer_writeback)
 {
-	store_beside_writer((struct srv_opts){ .writeback = true });
+	store_beside_writer((struct srv_opts){ .writeback = true }, 0);
 }
 
 /* The same by direct I/O, of which Linux promises less elsewhere */
 TEST(m1_store_beside_direct_writer)
 {
+	store_beside_writer((struct srv_opts){ .threads = true }, O_DIRECT);
+}
+
+/* One after the other, all of a page and often the page that was stored into */
+TEST(m1_store_then_direct_write)
+{
 	struct tfile *f = file((struct srv_opts){ .threads = true });
-	int fd = srv_open(f, O_RDWR), direct;
-	unsigned char *p = map(fd), *buf, got[PAGE];
+	int fd = srv_open(f, O_RDWR), direct = srv_open(f, O_RDWR | O_DIRECT);
+	unsigned char *p = map(fd);
+	struct oracle o;
 
-	direct = srv_open(f, O_RDWR | O_DIRECT);
 	CHECK_ZERO(region_bind(f, 2 * PAGE, 5 * PAGE, b, 100, RW));
-	buf = aligned_alloc(PAGE, PAGE);
+	oracle_load(&o, f);
 	for (int i = 0; i < 60; i++) {
-		uint64_t page = rnd_below(SIZE / PAGE);
+		uint64_t off = rnd_below(10 * PAGE);
 
-		memset(buf, i, PAGE);
-		p[rnd_below(SIZE)] = (unsigned char)i;
-		CHECK_EQ(pwrite(direct, buf, PAGE, (off_t)(page * PAGE)), PAGE);
-		CHECK_EQ(pread(fd, got, PAGE, (off_t)(page * PAGE)), PAGE);
-		CHECK_EQ(memcmp(got, buf, PAGE), 0);
-		CHECK_EQ(memcmp(p + page * PAGE, buf, PAGE), 0);
+		oracle_fresh(&o, p + off, 1);
+		oracle_note(&o, p + off, off, 1);
+		oracle_write(&o, direct, rnd_below(10) * PAGE, PAGE);
+		oracle_check(&o, i % 2 ? fd : direct, off, 1);
+		oracle_compare(&o, "mapping", p, 0, 10 * PAGE);
 	}
+	oracle_check(&o, fd, 0, SIZE);
+	CHECK_OK(msync(p, SIZE, MS_SYNC));
 	expect_file(f, fd, SIZE);
-	free(buf);
+	oracle_free(&o);
 }
 
 struct slow_write {
