@@ -102,60 +102,129 @@ TEST(m1_store_beside_many_appenders)
 	threads_stop(&writers);
 }
 
-/* Who stores for the first time while many direct writes are under way, waits for them, once. */
+/*
+ * Who stores for the first time while many direct writes are under way, waits
+ * for them, once: the page has their bytes then, and does not undo them.
+ */
 TEST(m1_first_store_beside_many_async_writes)
 {
-	enum { NR = 600 };
-	static struct iocb iocbs[NR];
-	struct backing *b;
-	struct tfile *f = srv_stored((struct srv_opts){ 0 }, NULL, SIZE, NULL, NULL);
-	struct iocb *ptrs[NR];
+	enum { NR = 592, BLOCK = 1024 };
+	const uint64_t size = 160 * PAGE, start = 2 * PAGE, len = NR * BLOCK;
+	const uint64_t at = start + len - 2 * PAGE + 700; /* written late */
+	const size_t busy = 16 * MIB;
+	static struct iocb iocbs[NR + 1];
+	struct tfile *f = srv_stored((struct srv_opts){ 0 }, NULL, size, NULL, NULL);
+	struct backing *b = backing_new_in(shared_ext4(), size);
+	struct backing *other = backing_new_in(shared_ext4(), 0);
+	struct iocb *ptrs[NR + 1];
 	io_context_t ctx = NULL;
-	unsigned char *p = NULL, *buf;
-	const uint64_t at = 3 * PAGE + 700;
+	unsigned char *p, *buf = direct_alloc(busy);
 	int direct, nr = 0, fd;
 
-	b = backing_new_in(shared_ext4(), SIZE);
+	memset(buf, 0x77, busy);
+	fd = (int)CHECK_OK(backing_reopen(other, O_RDWR | O_DIRECT));
+	CHECK_EQ(pwrite(fd, buf, busy, 0), busy);
+	CHECK_OK(fsync(fd));
+	CHECK_OK(fsync(b->fd));
 	srv_register(f->srv, b);
 	direct = srv_open(f, O_RDWR | O_DIRECT);
-	CHECK_ZERO(region_bind(f, 2 * PAGE, 20 * PAGE, b, 512, RW));
-	buf = direct_alloc(PAGE);
-	memset(buf, 0x77, PAGE);
-	CHECK_ZERO(io_setup(NR, &ctx));
+	/* page on page it is not: FUSE's page cache is behind the mapping */
+	CHECK_ZERO(region_bind(f, start, len, b, BLOCK, RW));
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, direct, 0);
+	CHECK(p != MAP_FAILED);
+	CHECK_ZERO(io_setup(NR + 1, &ctx));
+	/* what keeps the disk busy for a while, so that the rest is yet to come */
+	io_prep_pwrite(&iocbs[NR], fd, buf, busy, 0);
+	ptrs[0] = &iocbs[NR];
 	for (int i = 0; i < NR; i++) {
-		io_prep_pwrite(&iocbs[i], direct, buf, 512,
-			       (long long)(2 * PAGE + 512 * (uint64_t)(i % 160)));
-		ptrs[i] = &iocbs[i];
+		io_prep_pwrite(&iocbs[i], direct, buf, BLOCK,
+			       (long long)(start + BLOCK * (uint64_t)i));
+		ptrs[i + 1] = &iocbs[i];
 	}
-	while (nr < NR) {
-		int n = io_submit(ctx, NR - nr, ptrs + nr);
+	while (nr <= NR) {
+		int n = io_submit(ctx, NR + 1 - nr, ptrs + nr);
 
 		CHECK(n > 0);
 		nr += n;
-		if (nr >= NR / 2 && !(nr % 2)) {
-			p = map(direct);
-			p[at] = 1;
-		}
 	}
-	for (int i = 0; i < NR;) {
+	p[at] = 1;
+	for (int i = 0; i <= NR;) {
 		struct io_event events[64];
 		int n = io_getevents(ctx, 1, 64, events, NULL);
 
 		CHECK(n > 0);
 		for (int k = 0; k < n; k++)
-			CHECK_EQ(events[k].res, 512);
+			CHECK_EQ(events[k].res, events[k].obj == &iocbs[NR] ? busy : BLOCK);
 		i += n;
 	}
 	CHECK_ZERO(io_destroy(ctx));
-	CHECK_OK(msync(p, SIZE, MS_SYNC));
-	/* all of the region was written; the store came before or after that */
+	CHECK_OK(msync(p, size, MS_SYNC));
 	fd = srv_open(f, O_RDONLY);
-	buf = realloc(buf, 20 * PAGE);
-	CHECK_EQ(pread(fd, buf, 20 * PAGE, 2 * PAGE), 20 * PAGE);
-	for (uint64_t i = 0; i < 20 * PAGE; i++)
-		if (buf[i] != 0x77 && (2 * PAGE + i != at || buf[i] != 1))
-			FAIL("byte %#llx is %02x", (unsigned long long)(2 * PAGE + i), buf[i]);
-	expect_content(f, "mapping", 0, p, SIZE);
+	free(buf);
+	buf = malloc(len);
+	CHECK_EQ(pread(fd, buf, len, (off_t)start), len);
+	/* the store came before or after the write of its byte */
+	for (uint64_t i = 0; i < len; i++)
+		if (buf[i] != 0x77 && (start + i != at || buf[i] != 1))
+			FAIL("byte %#llx is %02x", (unsigned long long)(start + i), buf[i]);
+	expect_content(f, "mapping", 0, p, size);
 	expect_file(f, fd, SIZE);
+	free(buf);
+}
+
+static void *go_on_soon(void *arg)
+{
+	struct tfile *f = arg;
+
+	sleep_ms(300);
+	f->hang = 0;
+	return NULL;
+}
+
+/* The same of one write that takes long: its backing is a file of another server. */
+TEST(m1_first_store_beside_slow_async_write)
+{
+	struct srv *plain = srv_new(&(struct srv_opts){ .no_attach = true, .threads = true });
+	struct tfile *lower = srv_store_file(plain, "lower", SIZE), *f;
+	unsigned char *buf = direct_alloc(PAGE), *p;
+	struct iocb cb, *list = &cb;
+	struct io_event event;
+	io_context_t ctx = NULL;
+	pthread_t thread;
+	struct backing *b;
+	struct oracle o;
+	int direct;
+
+	/* 6.12's FUSE does not drop its own pages when such a write is over */
+	lower->direct_io = true;
+	srv_start(plain);
+	f = srv_stored((struct srv_opts){ 0 }, NULL, SIZE, NULL, NULL);
+	b = backing_from_fd(srv_open(lower, O_RDWR));
+	srv_register(f->srv, b);
+	direct = srv_open(f, O_RDWR | O_DIRECT);
+	CHECK_ZERO(region_bind(f, 2 * PAGE, 20 * PAGE, b, 1024, RW));
+	oracle_load(&o, f);
+	/* the first write asks for the file's privileges, and waits for that */
+	oracle_write(&o, direct, 9 * PAGE, PAGE);
+	p = map(direct);
+	CHECK_ZERO(io_setup(1, &ctx));
+	oracle_fresh(&o, buf, PAGE);
+	io_prep_pwrite(&cb, direct, buf, PAGE, 3 * PAGE);
+	lower->hang = 1u << OP_WRITE;
+	CHECK_EQ(io_submit(ctx, 1, &list), 1);
+	CHECK_SOON(__atomic_load_n(&lower->hanging, __ATOMIC_SEQ_CST) == 1);
+	CHECK_ZERO(pthread_create(&thread, NULL, go_on_soon, lower));
+	p[3 * PAGE + 700] = (unsigned char)~buf[700];
+	CHECK_EQ(io_getevents(ctx, 1, 1, &event, NULL), 1);
+	CHECK_EQ((long)event.res, PAGE);
+	CHECK_ZERO(pthread_join(thread, NULL));
+	buf[700] = (unsigned char)~buf[700];
+	oracle_note(&o, buf, 3 * PAGE, PAGE);
+	oracle_compare(&o, "mapping", p, 0, SIZE);
+	CHECK_OK(msync(p, SIZE, MS_SYNC));
+	oracle_check(&o, direct, 0, SIZE);
+	expect_file(f, direct, SIZE);
+	CHECK_ZERO(io_destroy(ctx));
+	oracle_free(&o);
 	free(buf);
 }
