@@ -426,3 +426,29 @@ TEST(l3_load_refuses_what_it_does_not_know)
 	CHECK_ZERO(module_load());
 	close(raw_device());
 }
+
+static void ftrace_on(void *arg)
+{
+	(void)arg;
+	CHECK_ZERO(sh("sysctl -q kernel.ftrace_enabled=1"));
+}
+
+/* Newer kernels do not let it be switched off. */
+TEST(l3_load_says_that_ftrace_is_off)
+{
+	int kmsg = (int)CHECK_OK(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+
+	close(raw_device());
+	unload_allowed();
+	if (sh("sysctl -q kernel.ftrace_enabled=0"))
+		SKIP("ftrace can't be switched off");
+	test_at_end(ftrace_on, NULL);
+	CHECK_OK(lseek(kmsg, 0, SEEK_END));
+	CHECK_NEG(module_load(), EBUSY);
+	CHECK(kernel_said(kmsg, "is ftrace switched off"));
+	test_not_at_end(ftrace_on, NULL);
+	ftrace_on(NULL);
+	CHECK_ZERO(module_load());
+	close(raw_device());
+	close(kmsg);
+}
