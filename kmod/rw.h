@@ -14,6 +14,7 @@
 #define FR_RW_H
 
 #include <linux/fsnotify.h>
+#include <linux/magic.h>
 #include <linux/sched/signal.h>
 #include <linux/uaccess.h>
 #include <linux/uio.h>
@@ -96,6 +97,18 @@ static inline bool fr_rw_watched(const struct file *file)
 	return fsnotify_sb_has_watchers(file_inode(file)->i_sb);
 }
 
+/*
+ * Lockdep has one class for all mounts of a type. The caller is inside of one of
+ * FUSE's; the backing may be on another, which lies below it.
+ */
+static __always_inline void fr_rw_start_write(struct super_block *sb)
+{
+	if (IS_ENABLED(CONFIG_PROVE_LOCKING) &&
+	    sb->s_magic == FUSE_SUPER_MAGIC && sb_start_write_trylock(sb))
+		return;
+	sb_start_write(sb);
+}
+
 /* The access was checked when the region was bound. */
 static __always_inline ssize_t fr_rw_call(struct file *file, struct kiocb *kiocb,
 					  struct iov_iter *iter,
@@ -111,7 +124,7 @@ static __always_inline ssize_t fr_rw_call(struct file *file, struct kiocb *kiocb
 		return ret;
 	}
 	sb = file_inode(file)->i_sb;
-	sb_start_write(sb);
+	fr_rw_start_write(sb);
 	ret = file->f_op->write_iter(kiocb, iter);
 	sb_end_write(sb);
 	if (unlikely(fr_rw_watched(file)) && ret > 0)
