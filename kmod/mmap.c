@@ -27,6 +27,17 @@ static const struct vm_operations_struct *fr_orig_vm_ops __read_mostly;
 static struct vm_operations_struct fr_vm_ops;
 static DEFINE_SPINLOCK(fr_vm_ops_lock);
 
+/* The first and the last byte of FUSE's file in it */
+static u64 fr_vma_start(const struct vm_area_struct *vma)
+{
+	return (u64)vma->vm_pgoff << PAGE_SHIFT;
+}
+
+static u64 fr_vma_last(const struct vm_area_struct *vma)
+{
+	return fr_vma_start(vma) + (vma->vm_end - vma->vm_start) - 1;
+}
+
 static bool fr_vma_may_write_back(const struct vm_area_struct *vma)
 {
 	return (vma->vm_flags & VM_SHARED) && (vma->vm_flags & VM_MAYWRITE);
@@ -40,8 +51,7 @@ static bool fr_mmap_fits(const struct vm_area_struct *vma, u64 eof,
 			 const struct fr_region *region, bool whole)
 {
 	struct fr_backing *backing = fr_region_backing(region);
-	u64 start = (u64)vma->vm_pgoff << PAGE_SHIFT;
-	u64 last = start + (vma->vm_end - vma->vm_start) - 1;
+	u64 start = fr_vma_start(vma), last = fr_vma_last(vma);
 	u64 from = fr_region_backing_pos(region, start);
 	u64 size = i_size_read(file_inode(backing->file));
 	unsigned int flags = fr_region_flags(region);
@@ -71,7 +81,7 @@ static struct fr_backing *fr_mmap_backing_of(struct fr_inode *fi,
 					     struct fr_mmap_place *place)
 {
 	struct fr_backing *backing = NULL;
-	u64 start = (u64)vma->vm_pgoff << PAGE_SHIFT;
+	u64 start = fr_vma_start(vma);
 	const struct fr_node *root;
 	struct fr_piece piece;
 	bool whole;
@@ -105,18 +115,17 @@ static struct fr_backing *fr_mmap_backing_get(struct fr_inode *fi,
 					      const struct vm_area_struct *vma,
 					      struct fr_mmap_place *place)
 {
-	pgoff_t first = vma->vm_pgoff;
-	pgoff_t last = first + ((vma->vm_end - vma->vm_start) >> PAGE_SHIFT) - 1;
+	u64 start = fr_vma_start(vma), last = fr_vma_last(vma);
+	pgoff_t first = start >> PAGE_SHIFT, end = last >> PAGE_SHIFT;
 	struct fr_backing *backing;
 
 	while ((backing = fr_mmap_backing_of(fi, vma, place)) &&
-	       fr_hold_old(fi, first, last)) {
+	       fr_hold_old(fi, first, end)) {
 		fr_backing_put(backing);
-		if (!fr_hold_wait_old(fi, first, last))
+		if (!fr_hold_wait_old(fi, first, end))
 			return NULL;
 	}
-	if (backing && fr_cache_behind(fi, (u64)first << PAGE_SHIFT,
-				       ((u64)last << PAGE_SHIFT) | ~PAGE_MASK)) {
+	if (backing && fr_cache_behind(fi, start, last)) {
 		fr_backing_put(backing);
 		return NULL;
 	}
@@ -162,8 +171,7 @@ static bool fr_mmap_noted(struct fr_inode *fi, pgoff_t first, pgoff_t last)
 static void fr_mmap_drop_unseen(struct fr_inode *fi,
 				const struct vm_area_struct *vma)
 {
-	u64 start = (u64)vma->vm_pgoff << PAGE_SHIFT;
-	u64 last = start + (vma->vm_end - vma->vm_start) - 1;
+	u64 start = fr_vma_start(vma), last = fr_vma_last(vma);
 
 	if (fr_mmap_noted(fi, start >> PAGE_SHIFT, last >> PAGE_SHIFT))
 		fr_drop(fi, start, last, FR_DROP_WRITTEN);
@@ -272,8 +280,7 @@ static bool fr_mmap_cache_stored_into(const struct file *file,
 /* Can pages of FUSE's cache be stored into, and written back as a whole? */
 static bool fr_mmap_may_store(struct fr_inode *fi, const struct vm_area_struct *vma)
 {
-	u64 start = (u64)vma->vm_pgoff << PAGE_SHIFT;
-	u64 last = start + (vma->vm_end - vma->vm_start) - 1;
+	u64 start = fr_vma_start(vma), last = fr_vma_last(vma);
 
 	return fr_mmap_edges_aligned(fi, start, last) &&
 	       !fr_mmap_stored_into(fi, start, last);
