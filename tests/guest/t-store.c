@@ -368,12 +368,11 @@ static int slowly(struct srv *s, struct tfile *f, uint64_t off, size_t size)
 	return 0;
 }
 
-/* Bytes that are read from a backing, but written by the server: first stored, then read at once */
-static void store_and_read(struct srv_opts opts)
+/* Bytes that are read from a backing, but written by a server, who takes its time */
+static int open_read_only_region(struct srv_opts opts)
 {
 	struct srv *s = srv_new(&opts);
 	struct tfile *f = srv_store_file(s, "f", SIZE);
-	unsigned char *p, got;
 	int fd;
 
 	f->hook[OP_WRITE] = slowly;
@@ -382,6 +381,15 @@ static void store_and_read(struct srv_opts opts)
 	srv_register(s, b);
 	fd = srv_open(f, O_RDWR);
 	CHECK_ZERO(region_bind(f, 4 * PAGE, 8 * PAGE, b, 0, FUSE_REGION_READ));
+	return fd;
+}
+
+/* First stored, then read at once */
+static void store_and_read(struct srv_opts opts)
+{
+	int fd = open_read_only_region(opts);
+	unsigned char *p, got;
+
 	for (int i = 0; i < 20; i++) {
 		uint64_t off = 4 * PAGE + rnd_below(8 * PAGE);
 
@@ -410,22 +418,17 @@ TEST(m1_store_into_read_only_region_writeback)
 /* The same, when what was stored is read through a mapping of the region alone */
 static void store_and_map(struct srv_opts opts)
 {
-	struct srv *s = srv_new(&opts);
-	struct tfile *f = srv_store_file(s, "f", SIZE);
+	int fd = open_read_only_region(opts);
 	unsigned char *p;
-	int fd;
 
-	f->hook[OP_WRITE] = slowly;
-	srv_start(s);
-	b = backing_new(SIZE);
-	srv_register(s, b);
-	fd = srv_open(f, O_RDWR);
-	CHECK_ZERO(region_bind(f, 4 * PAGE, 8 * PAGE, b, 0, FUSE_REGION_READ));
 	for (int i = 0; i < 20; i++) {
 		uint64_t off = 4 * PAGE + rnd_below(8 * PAGE);
 
 		p = map(fd);
 		p[off] = (unsigned char)i;
+		/* on its way before it is unmapped, which then has nothing to write back */
+		if (i % 2)
+			CHECK_OK(sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE));
 		munmap(p, SIZE);
 		p = mmap(NULL, 8 * PAGE, PROT_READ, MAP_SHARED, fd, 4 * PAGE);
 		CHECK(p != MAP_FAILED);
