@@ -63,6 +63,12 @@ static const struct fr_layout_func {
 	{ "fuse_direct_io", fr_direct_args },
 };
 
+/* Newer kernels keep a connection's flags in its channel. */
+static bool fr_layout_has_flag(int in_conn, int in_chan)
+{
+	return in_conn >= 0 || (fr_layout.conn_chan >= 0 && in_chan >= 0);
+}
+
 static int fr_layout_check_fields(struct fr_btf *btf)
 {
 	size_t i;
@@ -80,13 +86,14 @@ static int fr_layout_check_fields(struct fr_btf *btf)
 		}
 		*f->offset = off;
 	}
-	if ((fr_layout.dev_fc < 0 &&
-	     (fr_layout.dev_chan < 0 || fr_layout.chan_conn < 0)) ||
-	    (fr_layout.conn_connected < 0 &&
-	     (fr_layout.conn_chan < 0 || fr_layout.chan_connected < 0)) ||
-	    (fr_layout.conn_initialized < 0 &&
-	     (fr_layout.conn_chan < 0 || fr_layout.chan_initialized < 0))) {
+	if (fr_layout.dev_fc < 0 &&
+	    (fr_layout.dev_chan < 0 || fr_layout.chan_conn < 0)) {
 		pr_err("this kernel's FUSE is not known: no way from a device to its connection\n");
+		return -EOPNOTSUPP;
+	}
+	if (!fr_layout_has_flag(fr_layout.conn_connected, fr_layout.chan_connected) ||
+	    !fr_layout_has_flag(fr_layout.conn_initialized, fr_layout.chan_initialized)) {
+		pr_err("this kernel's FUSE is not known: no way to tell a connection's state\n");
 		return -EOPNOTSUPP;
 	}
 	if (fr_layout.io_end >= FR_FUSE_IO_SIZE - 8) {
