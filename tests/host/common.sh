@@ -32,12 +32,17 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/regionfs-test.XXXXXX")
 mnt=$work/mnt
 mkdir "$mnt"
 
+# What a test mounts besides $mnt, each before those it lies on.
+other_mounts=()
+
 finish() {
-	local status=$?
+	local status=$? place
 	trap - EXIT
 	cd /
-	while mountpoint -q "$mnt" && umount "$mnt" 2>/dev/null; do :; done
-	! mountpoint -q "$mnt" || umount -l "$mnt"
+	for place in "$mnt" "${other_mounts[@]}"; do
+		while mountpoint -q "$place" && umount "$place" 2>/dev/null; do :; done
+		! mountpoint -q "$place" || umount -l "$place"
+	done
 	rm -rf "$work"
 	exit "$status"
 }

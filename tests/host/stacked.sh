@@ -15,18 +15,7 @@ overlay() {
 	mount -t overlay -o "lowerdir=$2" fr-test "$1" || skip "overlayfs cannot be mounted"
 }
 
-# What lies on something goes before it.
-finish_all() {
-	local status=$? place
-	trap - EXIT
-	cd /
-	for place in mnt two one below tmp; do
-		umount "$work/$place" 2>/dev/null || true
-	done
-	rm -rf "$work"
-	exit $status
-}
-trap finish_all EXIT
+other_mounts=("$work"/{two,one,below,tmp})
 
 mkdir tmp below
 mount -t tmpfs fr-test tmp
