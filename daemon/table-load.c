@@ -122,6 +122,8 @@ static struct table_backing *get_backing(struct tablefs *tablefs, int dir,
 	if ((new->fd >= 0 && fs_lend(tablefs->fs, new->fd, new->path)) ||
 	    !tsearch(new, &tablefs->backings, compare_backings)) {
 		fs_error("%s: out of memory", tablefs->fs->source);
+		if (new->fd >= 0)
+			close(new->fd);
 		free(new);
 		return NULL;
 	}
