@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "backing.h"
@@ -194,6 +195,20 @@ void backing_bytes(const struct backing *b, void *buf, uint64_t off, size_t len)
 	if (off <= INT64_MAX)
 		CHECK_OK(pread(fd, buf, len, (off_t)off));
 	give_back(b, fd);
+}
+
+struct backing_pages backing_pages(const struct backing *b, uint64_t off, uint64_t len)
+{
+	struct {
+		uint64_t off, len;
+	} range = { off, len };
+	struct {
+		uint64_t nr_cache, nr_dirty, nr_writeback, nr_evicted, nr_recently_evicted;
+	} stat;
+
+	if (syscall(451 /* cachestat */, b->fd, &range, &stat, 0))
+		SKIP("no cachestat(2): %m");
+	return (struct backing_pages){ stat.nr_cache, stat.nr_dirty + stat.nr_writeback };
 }
 
 void backing_reseed(struct backing *b, uint64_t seed)

@@ -53,6 +53,15 @@ uint64_t backing_limit(const struct backing *b);
 /* Bytes [@off, @off + @len) as they are now; zeroes past the end */
 void backing_bytes(const struct backing *b, void *buf, uint64_t off, size_t len);
 
+/* Pages of its cache */
+struct backing_pages {
+	uint64_t cached;
+	uint64_t dirty; /* not on disk yet, though maybe on the way there */
+};
+
+/* Those that hold bytes [@off, @off + @len), or from @off on if @len is 0; skips the test if it can't tell */
+struct backing_pages backing_pages(const struct backing *b, uint64_t off, uint64_t len);
+
 /* Overwrite all of it with another seed's bytes, then that is its seed */
 void backing_reseed(struct backing *b, uint64_t seed);
 

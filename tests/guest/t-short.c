@@ -159,19 +159,13 @@ TEST(w3_region_crosses_the_backings_own_end)
 /* What a write that may not wait has done it has done: XFS stops at a page that is not there. */
 TEST(w1_nowait_write_in_part)
 {
-	const char *dir = mount_tmpfs(), *mnt = temp_dir();
+	const char *mnt = mount_xfs();
 	static char data[2 * PAGE];
 	struct iovec iov = { data, PAGE + 100 };
-	struct tfile *f;
+	struct tfile *f = file((struct srv_opts){ 0 }, mnt);
+	int fd = srv_open(f, O_RDWR);
 	ssize_t n;
-	int fd;
 
-	if (sh("truncate -s 320M %s/image && mkfs.xfs -q %s/image && modprobe -q -a loop xfs; "
-	       "mount -o loop %s/image %s",
-	       dir, dir, dir, mnt))
-		SKIP("no xfs");
-	f = file((struct srv_opts){ 0 }, mnt);
-	fd = srv_open(f, O_RDWR);
 	CHECK_ZERO(region_bind(f, 0, SIZE, b, 0, RW));
 	CHECK_EQ(pwrite(fd, "x", 1, 0), 1); /* from now on privileges need no look */
 	CHECK_OK(fsync(b->fd));

@@ -2,7 +2,6 @@
 /* W4, W5: what is on disk after a sync, and what truncate and fallocate do to regions. */
 #define _GNU_SOURCE
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #include "harness.h"
@@ -24,16 +23,7 @@ static struct tfile *bound(struct srv_opts opts, const char *dir, uint64_t off, 
 /* Pages of the backing that are not on disk yet */
 static uint64_t dirty_pages(void)
 {
-	struct {
-		uint64_t off, len;
-	} range = { 0, 0 };
-	struct {
-		uint64_t nr_cache, nr_dirty, nr_writeback, nr_evicted, nr_recently_evicted;
-	} stat;
-
-	if (syscall(451 /* cachestat */, b->fd, &range, &stat, 0))
-		SKIP("no cachestat(2): %m");
-	return stat.nr_dirty + stat.nr_writeback;
+	return backing_pages(b, 0, 0).dirty;
 }
 
 static struct tfile *on_disk(uint32_t flags)

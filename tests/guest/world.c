@@ -53,22 +53,41 @@ static void remove_file(void *arg)
 	free(arg);
 }
 
-static void make_ext4(const char *image, unsigned int mib, const char *where)
+/* 0, or the exit status of what failed */
+static int make_fs(const char *type, const char *image, unsigned int mib, const char *where)
 {
-	CHECK_ZERO(sh("truncate -s %uM %s && mkfs.ext4 -q -F %s && modprobe -q -a loop ext4; "
-		      "mount -o loop %s %s",
-		      mib, image, image, image, where));
+	return sh("truncate -s %uM %s && mkfs.%s -q %s && { modprobe -q -a loop %s; "
+		  "mount -o loop %s %s; }",
+		  mib, image, type, image, type, image, where);
 }
 
-const char *mount_ext4(unsigned int mib)
+static const char *mount_fs(const char *type, unsigned int mib)
 {
 	const char *dir = temp_dir();
 	char *image;
 
 	CHECK(asprintf(&image, "%s.img", dir) > 0);
 	test_at_end(remove_file, image);
-	make_ext4(image, mib, dir);
+	if (make_fs(type, image, mib, dir))
+		return NULL;
 	test_at_end(unmount, (void *)dir);
+	return dir;
+}
+
+const char *mount_ext4(unsigned int mib)
+{
+	const char *dir = mount_fs("ext4", mib);
+
+	CHECK(dir);
+	return dir;
+}
+
+const char *mount_xfs(void)
+{
+	const char *dir = mount_fs("xfs", 320);
+
+	if (!dir)
+		SKIP("no xfs");
 	return dir;
 }
 
@@ -80,7 +99,7 @@ const char *shared_ext4(void)
 	CHECK_OK(stat(SHARED_EXT4, &here));
 	CHECK_OK(stat(SHARED_EXT4 "/..", &above));
 	if (here.st_dev == above.st_dev)
-		make_ext4(SHARED_EXT4 ".img", 64, SHARED_EXT4);
+		CHECK_ZERO(make_fs("ext4", SHARED_EXT4 ".img", 64, SHARED_EXT4));
 	return SHARED_EXT4;
 }
 

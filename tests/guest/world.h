@@ -17,6 +17,9 @@ const char *temp_dir(void);
 const char *mount_tmpfs(void);
 const char *mount_ext4(unsigned int mib);
 
+/* An XFS, as small as can be; skips the test where there is none */
+const char *mount_xfs(void);
+
 /* An ext4 that the first test to ask for it makes, and that stays: making one takes seconds */
 const char *shared_ext4(void);
 
