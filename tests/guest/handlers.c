@@ -398,6 +398,9 @@ static const struct fuse_lowlevel_ops handlers = {
 	.fallocate = do_fallocate,
 	.lseek = do_lseek,
 	.copy_file_range = do_copy,
+	.getxattr = do_getxattr,
+	.setxattr = do_setxattr,
+	.removexattr = do_removexattr,
 };
 
 struct fuse_session *srv_session_new(struct srv *s)

@@ -32,4 +32,10 @@ void do_copy(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct fuse_file_i
 	     fuse_ino_t ino_out, off_t off_out, struct fuse_file_info *fi_out, size_t len,
 	     int flags);
 
+/* handlers-xattr.c */
+void do_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void do_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
+		 int flags);
+void do_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+
 #endif

@@ -37,6 +37,9 @@ enum srv_op {
 	OP_LSEEK,
 	OP_COPY,
 	OP_UNLINK,
+	OP_GETXATTR,
+	OP_SETXATTR,
+	OP_REMOVEXATTR,
 	OP_NR,
 };
 
@@ -72,6 +75,8 @@ typedef int (*srv_hook)(struct srv *s, struct tfile *f, uint64_t off, size_t siz
  * @keep_cache:	FOPEN_KEEP_CACHE likewise
  * @mainline:	open with the store in mainline's passthrough mode
  * @hidden:	not there, until CREATE makes it
+ * @caps:	security.capability, where the server has xattrs
+ * @nr_caps:	its length; 0: there is none
  */
 struct tfile {
 	struct srv *srv;
@@ -100,6 +105,8 @@ struct tfile {
 	bool keep_cache;
 	bool mainline;
 	bool hidden;
+	unsigned char caps[32];
+	size_t nr_caps;
 };
 
 /**
@@ -114,6 +121,7 @@ struct tfile {
  * @no_attr_cache:	attributes are valid for no time
  * @copy:		answer COPY_FILE_RANGE
  * @lseek:		answer LSEEK
+ * @xattrs:		keep a file's security.capability; else there are no xattrs at all
  * @keep_session:	leave the session's descriptor open in the test as well
  * @mount_opts:		more of them
  * @model_max:		entries that a file's model has room for (4096)
@@ -129,6 +137,7 @@ struct srv_opts {
 	bool no_attr_cache;
 	bool copy;
 	bool lseek;
+	bool xattrs;
 	bool keep_session;
 	const char *mount_opts;
 	uint64_t model_max;
