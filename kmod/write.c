@@ -182,6 +182,16 @@ static ssize_t fr_write_past_gap(struct fr_inode *fi, struct kiocb *iocb,
 	return ret;
 }
 
+/* Would generic_write_checks() have anything to say, of a write up to @end? */
+static __always_inline bool fr_write_wants_checks(const struct kiocb *iocb,
+						  u64 end)
+{
+	if ((iocb->ki_flags & IOCB_APPEND) ||
+	    rlimit(RLIMIT_FSIZE) != RLIM_INFINITY)
+		return true;
+	return end > MAX_NON_LFS && !(iocb->ki_filp->f_flags & O_LARGEFILE);
+}
+
 /*
  * All of @from, when it lies in one region with WRITE and inside the file's
  * size, and nothing stands in the way, pages of FUSE's cache that need care
@@ -205,8 +215,7 @@ static __always_inline ssize_t fr_write_fast(struct fr_inode *fi,
 
 	if (!prepared && unlikely((fi->inode->i_flags & no_care) != no_care))
 		return 0;
-	if (unlikely((iocb->ki_flags & IOCB_APPEND) ||
-		     rlimit(RLIMIT_FSIZE) != RLIM_INFINITY))
+	if (unlikely(fr_write_wants_checks(iocb, end)))
 		return 0;
 	idx = srcu_read_lock(srcu);
 	root = fr_load_root(fi->map.root);
