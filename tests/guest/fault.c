@@ -30,29 +30,75 @@ static bool injector_set(const char *injector, const char *name, unsigned long v
 	return !fclose(file) && ok;
 }
 
-/* The module's code: from its first function to past its last one */
-static void module_text(unsigned long *start, unsigned long *end)
+struct text {
+	unsigned long start;
+	unsigned long end;
+};
+
+/* Call @fn for each function of the kernel and its modules */
+static void each_function(void (*fn)(struct text *t, const char *line, unsigned long at,
+				     const char *name),
+			  struct text *t, const char *name)
 {
 	FILE *file = fopen("/proc/kallsyms", "r");
 	unsigned long at;
 	char line[512], kind;
 
 	CHECK(file);
-	*start = ~0ul;
-	*end = 0;
-	while (fgets(line, sizeof(line), file)) {
-		if (!strstr(line, "[fuse_regions]") || sscanf(line, "%lx %c", &at, &kind) != 2)
-			continue;
-		if (kind != 't' && kind != 'T')
-			continue;
-		if (at < *start)
-			*start = at;
-		if (at > *end)
-			*end = at;
-	}
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "%lx %c", &at, &kind) == 2 && (kind == 't' || kind == 'T'))
+			fn(t, line, at, name);
 	fclose(file);
-	CHECK(*end > *start);
-	*end = (*end | 4095) + 1;
+}
+
+static void add_of_module(struct text *t, const char *line, unsigned long at, const char *name)
+{
+	(void)name;
+	if (!strstr(line, "[fuse_regions]"))
+		return;
+	if (at < t->start)
+		t->start = at;
+	if (at > t->end)
+		t->end = at;
+}
+
+/* The module's code: from its first function to past its last one */
+static struct text module_text(void)
+{
+	struct text t = { .start = ~0ul };
+
+	each_function(add_of_module, &t, NULL);
+	CHECK(t.end > t.start);
+	t.end = (t.end | 4095) + 1;
+	return t;
+}
+
+static void find_start(struct text *t, const char *line, unsigned long at, const char *name)
+{
+	char found[128] = "";
+
+	sscanf(line, "%*x %*c %127s", found);
+	if (!strcmp(found, name))
+		t->start = at;
+}
+
+static void find_end(struct text *t, const char *line, unsigned long at, const char *name)
+{
+	(void)line;
+	(void)name;
+	if (at > t->start && at < t->end)
+		t->end = at;
+}
+
+/* One function's: up to where the next one starts */
+static struct text function_text(const char *name)
+{
+	struct text t = { .end = ~0ul };
+
+	each_function(find_start, &t, name);
+	CHECK(t.start);
+	each_function(find_end, &t, NULL);
+	return t;
 }
 
 static void forget_filters(void *arg)
@@ -62,21 +108,22 @@ static void forget_filters(void *arg)
 		injector_set(injectors[i], "stacktrace-depth", 0);
 }
 
-void fault_begin(void)
+static void open_nth(void)
 {
-	unsigned long start, end;
-
 	nth_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
 	if (nth_fd < 0)
 		SKIP("this kernel can't inject faults: ./run test --debug-kernel");
-	module_text(&start, &end);
+}
+
+static void filter(struct text text)
+{
 	test_at_end(forget_filters, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(injectors); i++) {
 		const char *name = injectors[i];
 
-		if (!injector_set(name, "require-start", start))
+		if (!injector_set(name, "require-start", text.start))
 			SKIP("this kernel has no %s with a stack filter", name);
-		CHECK(injector_set(name, "require-end", end));
+		CHECK(injector_set(name, "require-end", text.end));
 		CHECK(injector_set(name, "stacktrace-depth", 32));
 		CHECK(injector_set(name, "verbose", 0));
 	}
@@ -85,6 +132,18 @@ void fault_begin(void)
 	CHECK(injector_set("fail_page_alloc", "ignore-gfp-wait", 0));
 	CHECK(injector_set("fail_page_alloc", "ignore-gfp-highmem", 0));
 	CHECK(injector_set("fail_page_alloc", "min-order", 0));
+}
+
+void fault_begin(void)
+{
+	open_nth();
+	filter(module_text());
+}
+
+void fault_begin_in(const char *function)
+{
+	open_nth();
+	filter(function_text(function));
 }
 
 void fault_arm(unsigned int nth)

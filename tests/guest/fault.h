@@ -15,6 +15,9 @@
 /* Skips the test where the kernel can't inject faults. Once in a test, with the module loaded. */
 void fault_begin(void);
 
+/* The same for what the kernel's @function asks for, itself or through what it calls */
+void fault_begin_in(const char *function);
+
 /* The @nth one from now on fails, in the thread that calls */
 void fault_arm(unsigned int nth);
 
