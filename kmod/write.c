@@ -363,6 +363,22 @@ static ssize_t fr_write_any(struct fr_inode *fi, struct kiocb *iocb,
 	return done ?: ret;
 }
 
+/* Not simply all in one region. Apart, for what it needs on the stack is much. */
+static noinline ssize_t fr_write_rest(struct fr_inode *fi, struct kiocb *iocb,
+				      struct iov_iter *from)
+{
+	ssize_t ret;
+
+	if (iocb->ki_flags & IOCB_NOWAIT)
+		return -EAGAIN;	/* what follows may wait anywhere */
+	if (!(iocb->ki_flags & IOCB_APPEND)) {
+		ret = generic_write_checks(iocb, from);
+		if (ret <= 0)
+			return ret;
+	}
+	return fr_write_any(fi, iocb, from);
+}
+
 ssize_t fr_write(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *from)
 {
 	struct file *file = iocb->ki_filp;
@@ -375,14 +391,7 @@ ssize_t fr_write(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *from)
 		if (likely(ret))
 			return ret;
 	}
-	if (iocb->ki_flags & IOCB_NOWAIT)
-		return -EAGAIN;	/* what follows may wait anywhere */
-	if (!(iocb->ki_flags & IOCB_APPEND)) {
-		ret = generic_write_checks(iocb, from);
-		if (ret <= 0)
-			return ret;
-	}
-	return fr_write_any(fi, iocb, from);
+	return fr_write_rest(fi, iocb, from);
 }
 
 ssize_t fr_write_iter(struct kiocb *iocb, struct iov_iter *from)
