@@ -342,3 +342,16 @@ TEST(m3_sealed_backing_for_reading)
 		CHECK_ERR(mprotect(p, PAGE, PROT_READ | PROT_WRITE), EACCES);
 	}
 }
+
+TEST(m3_confined_sealed_backing)
+{
+	struct tfile *f = sealed_file(F_SEAL_FUTURE_WRITE);
+	int fd = srv_open(f, O_RDWR);
+	unsigned char *p;
+
+	CHECK_ZERO(region_unbind(f, 2 * PAGE, SIZE));
+	p = map(fd, PROT_READ, MAP_SHARED, 0, 2 * PAGE);
+	CHECK_EQ(p[0], 0);
+	CHECK_EQ(remap_file_pages(p, PAGE, 0, 5, 0), -1);
+	CHECK_EQ(p[0], 0);
+}
