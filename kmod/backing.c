@@ -6,6 +6,7 @@
 
 #include <linux/capability.h>
 #include <linux/file.h>
+#include <linux/magic.h>
 #include <linux/slab.h>
 
 #include "fuse.h"
@@ -40,6 +41,16 @@ struct fr_backing *fr_backing_lookup(struct fr_conn *conn, u32 id)
 	return backing;
 }
 
+/*
+ * Does whoever is below read the flags of a file of its own, which are this one's,
+ * and not those of an I/O? overlayfs opens one; FUSE tells its server.
+ */
+static bool fr_backing_hands_on_flags(const struct file *file)
+{
+	return d_real_inode(file->f_path.dentry) != file_inode(file) ||
+	       file_inode(file)->i_sb->s_magic == FUSE_SUPER_MAGIC;
+}
+
 static int fr_backing_check(struct fr_conn *conn, struct file *file)
 {
 	struct super_block *sb = file_inode(file)->i_sb;
@@ -49,6 +60,9 @@ static int fr_backing_check(struct fr_conn *conn, struct file *file)
 	if (!S_ISREG(file_inode(file)->i_mode))
 		return -EINVAL;
 	if (!file->f_op->read_iter && !file->f_op->write_iter)
+		return -EINVAL;
+	if ((file->f_flags & (O_APPEND | O_DIRECT)) &&
+	    fr_backing_hands_on_flags(file))
 		return -EINVAL;
 	/*
 	 * A file of this very connection, or of another that has regions too,

@@ -154,7 +154,8 @@ int fuse_regions_backing_open(struct fuse_regions_conn *conn, int fd)
 	if (backing->fd < 0)
 		return backing->fd;
 	if (conn->control >= 0) {
-		id = kernel_backing_open(conn, fd);
+		/* Ours, for some file systems go by flags of @fd that must not be */
+		id = kernel_backing_open(conn, backing->fd);
 		if (id < 0)
 			return id;
 		backing->id = id;

@@ -177,7 +177,8 @@ void fuse_regions_get_info(struct fuse_regions_conn *conn, struct fuse_regions_i
  * @fd:		a regular file; stays the caller's, and may be closed
  *
  * The library keeps a descriptor of its own in both modes, so that it can
- * answer requests. It is not affected by O_APPEND or O_DIRECT of @fd.
+ * answer requests. It is not affected by O_APPEND or O_DIRECT of @fd. A file
+ * that can only be appended to (chattr +a) becomes a backing for reading.
  *
  * Return: a positive backing id, valid until fuse_regions_backing_close().
  * -EBADF: @fd is not open, or O_PATH; -EISDIR; -EINVAL: not a regular file;
