@@ -10,7 +10,8 @@
 #include "regions.h"
 
 struct workqueue_struct *fr_wq;		/* what may wait for a server */
-struct workqueue_struct *fr_io_wq;	/* what must not wait behind that */
+struct workqueue_struct *fr_io_wq;	/* what may wait for pages */
+struct workqueue_struct *fr_write_wq;	/* what somebody in srcu waits for */
 
 /*
  * What runs, or is still to run, in other people's tasks without a reference
@@ -36,6 +37,7 @@ static void fr_drain(void)
 	synchronize_rcu_tasks();	/* who has uncounted itself, is out */
 	destroy_workqueue(fr_wq);
 	destroy_workqueue(fr_io_wq);
+	destroy_workqueue(fr_write_wq);
 	rcu_barrier();
 }
 
@@ -60,9 +62,13 @@ static int __init fr_init(void)
 				   WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (!fr_io_wq)
 		goto err_wq;
+	fr_write_wq = alloc_workqueue("fuse_regions_write",
+				      WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!fr_write_wq)
+		goto err_io_wq;
 	err = fr_fuse_init();
 	if (err)
-		goto err_io_wq;
+		goto err_write_wq;
 	err = fr_dev_init();
 	if (err)
 		goto err_fuse;
@@ -70,6 +76,8 @@ static int __init fr_init(void)
 
 err_fuse:
 	fr_fuse_exit();
+err_write_wq:
+	destroy_workqueue(fr_write_wq);
 err_io_wq:
 	destroy_workqueue(fr_io_wq);
 err_wq:

@@ -127,6 +127,7 @@ enum fr_stores {
  * @errs_seen:	fr_conn.nr_errs when the last fsync was begun; conn->lock
  * @sent_back:	FUSE has written pages back, which its server may not have yet
  * @spliced:	pages of backings have been handed over; see splice.c
+ * @truncating:	it is being shortened, by who has the inode lock; see attr.c
  * @stores:	pages of FUSE's cache may be stored into; see hold.c
  * @store_lock:	until the first store may be
  * @store_gp:	when all writers know

@@ -100,7 +100,7 @@ static ssize_t fr_rw_unlimited(struct fr_backing *backing, struct kiocb *kiocb,
 	kiocb->ki_flags &= ~(IOCB_DIRECT | IOCB_NOWAIT);
 	w.iter = &it;
 	INIT_WORK_ONSTACK(&w.work, fr_rw_work);
-	queue_work(fr_io_wq, &w.work);
+	queue_work(fr_write_wq, &w.work);
 	flush_work(&w.work);
 	destroy_work_on_stack(&w.work);
 	iov_iter_revert(from, copied - max_t(ssize_t, w.ret, 0));
