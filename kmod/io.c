@@ -9,6 +9,7 @@
 #include "io.h"
 
 #define FR_IO_TRIES	32	/* of faulting in without getting on */
+#define FR_IO_ANEW	8	/* states of the map that a read begins anew with */
 
 /* Remember that the server was asked for [@first, @last]. */
 static int fr_io_add_span(struct fr_io *io, u64 first, u64 last)
@@ -151,18 +152,18 @@ static void fr_io_serve(struct fr_io *io, const struct fr_piece *gap)
 	io->err = err;
 }
 
-/* Do the regions of the I/O from @done on, where @it stands, up to its limit. */
+/* Do the regions of the I/O from @done on, where @it stands, up to @stop. */
 static int fr_io_regions(struct fr_io *io, const struct fr_node *root,
-			 struct iov_iter *it, size_t *done)
+			 struct iov_iter *it, size_t *done, size_t stop)
 {
 	struct fr_piece piece;
 	struct fr_cut cut;
 	size_t len, n;
 	int err = 0;
 
-	if (*done >= io->limit)
+	if (*done >= stop)
 		return 0;
-	fr_cut_begin(&cut, root, io->pos + *done, io->limit - *done, io->access);
+	fr_cut_begin(&cut, root, io->pos + *done, stop - *done, io->access);
 	while (!err && fr_cut_next(&cut, &piece)) {
 		len = piece.last - piece.pos + 1;
 		n = len;
@@ -177,6 +178,19 @@ static int fr_io_regions(struct fr_io *io, const struct fr_node *root,
 		*done += n;
 	}
 	return err;
+}
+
+/*
+ * How far to go in one section of srcu. Not in several: a write, of which no
+ * byte is to be where another state has something else; and a read that finds
+ * another state each time, which would never end.
+ */
+static size_t fr_io_section(const struct fr_io *io, size_t done)
+{
+	if (io->access != FR_READ || io->anew > FR_IO_ANEW ||
+	    io->limit - done <= FR_IO_SECTION)
+		return io->limit;
+	return done + FR_IO_SECTION;
 }
 
 /* A state of the map that this I/O has not seen: begin anew with it. */
@@ -211,7 +225,7 @@ ssize_t fr_io_run(struct fr_io *io)
 	const struct fr_node *root;
 	struct fr_piece gap;
 	struct iov_iter it;
-	size_t done = 0, before;
+	size_t done = 0, before, stop;
 	bool begun = false;
 	int idx, err, tries = 0;
 
@@ -224,6 +238,7 @@ ssize_t fr_io_run(struct fr_io *io)
 		if (!begun || fr_map_txn(root) != io->txn) {
 			fr_io_begin(io, root);
 			it = *io->iter;
+			io->anew += done > 0;
 			begun = true;
 			done = 0;
 		}
@@ -233,8 +248,11 @@ ssize_t fr_io_run(struct fr_io *io)
 			continue;
 		}
 		before = done;
-		err = fr_io_regions(io, root, &it, &done);
+		stop = fr_io_section(io, done);
+		err = fr_io_regions(io, root, &it, &done, stop);
 		srcu_read_unlock(srcu, idx);
+		if (!err && stop < io->limit && !fatal_signal_pending(current))
+			continue;
 		/* Memory pressure may take pages again; some memory never comes */
 		tries = done > before ? 0 : tries + 1;
 		if (err != -EFAULT || tries > FR_IO_TRIES ||

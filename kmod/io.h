@@ -4,7 +4,8 @@
  *
  *   1. gaps first, each by a request to the server, without fr_conn.srcu:
  *      the server may bind, and wait for srcu, before it answers;
- *   2. then all regions under fr_conn.srcu at once, from one root.
+ *   2. then all regions under fr_conn.srcu, from one root: a write's at once,
+ *      a long read's in sections, that whoever unbinds does not wait for long.
  *
  * When the map has changed by step 2, so that there are gaps the server has
  * not been asked for, step 1 goes on with these. What it served for bytes that
@@ -16,6 +17,9 @@
 #define FR_IO_H
 
 #include "regions.h"
+
+/* Bytes read in one section of srcu, so that no reader says how long others wait */
+#define FR_IO_SECTION	(1U << 20)
 
 /* Bytes the server has been asked for, first and last */
 struct fr_span {
@@ -38,6 +42,7 @@ struct fr_span {
  * @err:	what failed at @limit
  * @txn:	state of the map that the rest is about
  * @scan:	no gap before this position is left to be served
+ * @anew:	how often there was another state when a section was over
  * @nr:		number of @span
  * @max:	room for them
  * @span:	what was served: @own, or allocated
@@ -57,6 +62,7 @@ struct fr_io {
 	int err;
 	u64 txn;
 	u64 scan;
+	unsigned int anew;
 	unsigned int nr;
 	unsigned int max;
 	struct fr_span *span;

@@ -154,8 +154,15 @@ static noinline ssize_t fr_read_rest(struct fr_inode *fi, struct kiocb *iocb,
 	return fr_read_cut(fi, iocb, to);
 }
 
+/* Whoever reads like that is not waited for but by an unbind. */
+static bool fr_read_only_starts(struct kiocb *iocb)
+{
+	return (iocb->ki_flags & IOCB_DIRECT) && !is_sync_kiocb(iocb);
+}
+
 /*
- * Read at iocb->ki_pos, at most to the end of file.
+ * Read at iocb->ki_pos, at most to the end of file. @special: with one of
+ * FR_IOCB_SPECIAL, maybe.
  *
  * What a read inside one region costs beyond the backing's own: this function
  * and what it inlines. No allocation, no lock but srcu, no loop but those of
@@ -163,7 +170,7 @@ static noinline ssize_t fr_read_rest(struct fr_inode *fi, struct kiocb *iocb,
  */
 static __always_inline ssize_t fr_read_fast(struct fr_inode *fi,
 					    struct kiocb *iocb,
-					    struct iov_iter *to)
+					    struct iov_iter *to, bool special)
 {
 	struct srcu_struct *srcu = &fi->conn->srcu;
 	struct fr_iter_mark mark = fr_iter_mark(to);
@@ -179,7 +186,10 @@ static __always_inline ssize_t fr_read_fast(struct fr_inode *fi,
 	r = fr_rw_region(fi, root, iocb->ki_pos, end, FR_READ);
 	if (unlikely(!r))
 		goto out;
-	if (likely(is_sync_kiocb(iocb) && !(iocb->ki_flags & FR_IOCB_SPECIAL)))
+	if (unlikely(count > FR_IO_SECTION) &&
+	    !(special && fr_read_only_starts(iocb)))
+		goto out;
+	if (likely(!special && is_sync_kiocb(iocb)))
 		ret = fr_rw_fast(fr_region_backing(r), iocb,
 				 fr_region_backing_pos(r, iocb->ki_pos), to,
 				 FR_READ);
@@ -207,7 +217,7 @@ out:
 
 ssize_t fr_read(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *to)
 {
-	return fr_read_fast(fi, iocb, to);
+	return fr_read_fast(fi, iocb, to, true);
 }
 
 /* What a read in a region seldom is. */
@@ -241,7 +251,7 @@ ssize_t fr_read_iter(struct kiocb *iocb, struct iov_iter *to)
 	struct fr_inode *fi = container_of(fops, struct fr_inode, fops);
 
 	if (unlikely(fops == &fr_adopted_fops || fr_cache_busy(fi, file) ||
-		     (iocb->ki_flags & IOCB_DIRECT)))
+		     (iocb->ki_flags & FR_IOCB_SPECIAL)))
 		return fr_read_special(iocb, to);
-	return fr_read_fast(fi, iocb, to);
+	return fr_read_fast(fi, iocb, to, false);
 }
