@@ -28,33 +28,66 @@ static loff_t fr_attr_size(struct mnt_idmap *idmap, struct dentry *dentry)
 	return i_size_read(d_inode(dentry));
 }
 
+/*
+ * From here on nobody writes into regions, which takes no inode lock, while the
+ * file becomes shorter: the server truncates its backings before FUSE knows the
+ * new size, and what came between the two would be of a file that there never
+ * was. Writers do not wait for the server while they are waited for.
+ */
+static void fr_attr_stop_writers(struct fr_inode *fi)
+{
+	lockdep_assert_held_write(&fi->inode->i_rwsem);
+	WRITE_ONCE(fi->truncating, true);
+	synchronize_srcu_expedited(&fi->conn->srcu);
+}
+
+static void fr_attr_let_writers_go(struct fr_inode *fi)
+{
+	WRITE_ONCE(fi->truncating, false);
+}
+
+/* Ask the server, and trim what it has cut off, which ended at @old. */
+static int fr_attr_truncate(struct mnt_idmap *idmap, struct dentry *dentry,
+			    struct iattr *attr, loff_t old)
+{
+	struct fr_inode *fi = fr_inode_find(d_inode(dentry));
+	bool shorter = attr->ia_size < old;
+	int err;
+
+	if (!fi)
+		return fr_orig_iops->setattr(idmap, dentry, attr);
+	if (shorter)
+		fr_attr_stop_writers(fi);
+	err = fr_orig_iops->setattr(idmap, dentry, attr);
+	/*
+	 * A file that grows keeps what is bound past its end. An O_TRUNC that
+	 * the server did in OPEN has set the size already; if the map has
+	 * changed since, then the server has said in OPEN what it wants.
+	 */
+	if (!err && (shorter ||
+		     ((attr->ia_valid & ATTR_OPEN) &&
+		      READ_ONCE(fi->trunc_txn) == READ_ONCE(fi->map.txn))))
+		fr_bind_trim(fi, attr->ia_size);
+	if (shorter)
+		fr_attr_let_writers_go(fi);
+	fr_inode_put(fi);
+	return err;
+}
+
 static int fr_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 		      struct iattr *attr)
 {
-	struct inode *inode = d_inode(dentry);
-	struct fr_inode *fi;
-	loff_t old = 0;
+	loff_t old;
 	int err;
 
 	atomic_inc(&fr_pending);
-	if (attr->ia_valid & ATTR_OPEN)
-		old = i_size_read(inode);
-	else if (attr->ia_valid & ATTR_SIZE)
-		old = fr_attr_size(idmap, dentry);
-	err = fr_orig_iops->setattr(idmap, dentry, attr);
-	fi = !err && (attr->ia_valid & ATTR_SIZE) ? fr_inode_find(inode) : NULL;
-	if (fi) {
-		/*
-		 * A file that grows keeps what is bound past its end. An
-		 * O_TRUNC that the server did in OPEN has set the size
-		 * already; if the map has changed since, then the server has
-		 * said in OPEN what it wants.
-		 */
-		if (attr->ia_size < old ||
-		    ((attr->ia_valid & ATTR_OPEN) &&
-		     READ_ONCE(fi->trunc_txn) == READ_ONCE(fi->map.txn)))
-			fr_bind_trim(fi, attr->ia_size);
-		fr_inode_put(fi);
+	if (attr->ia_valid & ATTR_SIZE) {
+		old = attr->ia_valid & ATTR_OPEN ?
+			i_size_read(d_inode(dentry)) :
+			fr_attr_size(idmap, dentry);
+		err = fr_attr_truncate(idmap, dentry, attr, old);
+	} else {
+		err = fr_orig_iops->setattr(idmap, dentry, attr);
 	}
 	fr_pending_done();
 	return err;

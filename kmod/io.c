@@ -242,6 +242,14 @@ ssize_t fr_io_run(struct fr_io *io)
 			begun = true;
 			done = 0;
 		}
+		/* Who extends the file has the inode lock, as who truncates it */
+		if (io->access == FR_WRITE && !io->bound &&
+		    unlikely(READ_ONCE(io->fi->truncating))) {
+			srcu_read_unlock(srcu, idx);
+			err = -ESTALE;
+			done = 0;
+			break;
+		}
 		if (fr_io_find_gap(io, root, &gap)) {
 			srcu_read_unlock(srcu, idx);
 			fr_io_serve(io, &gap);

@@ -161,6 +161,7 @@ struct fr_inode {
 	pgoff_t mapped_last;
 	bool sent_back;
 	bool spliced;
+	bool truncating;
 	enum fr_stores stores;
 	struct mutex store_lock;
 	unsigned long store_gp;
@@ -266,6 +267,7 @@ static inline struct fr_inode *fr_file_inode(struct file *file)
 /* main.c */
 extern struct workqueue_struct *fr_wq;
 extern struct workqueue_struct *fr_io_wq;
+extern struct workqueue_struct *fr_write_wq;
 extern atomic_t fr_pending;
 void fr_pending_done(void);
 

@@ -125,7 +125,8 @@ static int fr_write_prepare(struct kiocb *iocb, bool locked)
 
 /*
  * The first @len bytes of @from, piece by piece. @bound: past the end of file,
- * under the inode lock, and not if that takes the server.
+ * under the inode lock, and not if that takes the server. -ESTALE: it does; or
+ * the file is being truncated.
  */
 static ssize_t fr_write_cut(struct fr_inode *fi, struct kiocb *iocb,
 			    struct iov_iter *from, size_t len, bool bound)
@@ -220,7 +221,7 @@ static __always_inline ssize_t fr_write_fast(struct fr_inode *fi,
 	idx = srcu_read_lock(srcu);
 	root = fr_load_root(fi->map.root);
 	r = fr_rw_region(fi, root, pos, end, FR_WRITE);
-	if (unlikely(!r || READ_ONCE(fi->stores)))
+	if (unlikely(!r || READ_ONCE(fi->stores) || READ_ONCE(fi->truncating)))
 		goto out;
 	if (likely(is_sync_kiocb(iocb) && !(iocb->ki_flags & FR_IOCB_SPECIAL)))
 		ret = fr_rw_fast(fr_region_backing(r), iocb,
@@ -334,6 +335,15 @@ out:
 	return ret;
 }
 
+/* Whoever makes the file shorter, or longer, has the inode lock. */
+static int fr_write_await_size(struct inode *inode)
+{
+	if (down_read_killable(&inode->i_rwsem))
+		return -EINTR;
+	up_read(&inode->i_rwsem);
+	return 0;
+}
+
 /* From somewhere to somewhere: first what lies inside the size, then the rest. */
 static ssize_t fr_write_any(struct fr_inode *fi, struct kiocb *iocb,
 			    struct iov_iter *from)
@@ -351,7 +361,10 @@ static ssize_t fr_write_any(struct fr_inode *fi, struct kiocb *iocb,
 		} else {
 			inside = iov_iter_count(from);
 			ret = fr_write_past(fi, iocb, from);
-			if (ret == -ESTALE)
+		}
+		if (ret == -ESTALE) {
+			ret = fr_write_await_size(fi->inode);
+			if (!ret)
 				continue;
 		}
 		if (ret > 0)

@@ -34,6 +34,16 @@ static void count(struct tfile *f, enum srv_op op)
 	__atomic_add_fetch(&f->nr[op], 1, __ATOMIC_SEQ_CST);
 }
 
+static void hang(struct tfile *f, const uint32_t *where, enum srv_op op)
+{
+	if (!(__atomic_load_n(where, __ATOMIC_SEQ_CST) & (1u << op)))
+		return;
+	__atomic_add_fetch(&f->hanging, 1, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(where, __ATOMIC_SEQ_CST) & (1u << op))
+		sleep_ms(1);
+	__atomic_sub_fetch(&f->hanging, 1, __ATOMIC_SEQ_CST);
+}
+
 bool enter_at(fuse_req_t req, struct tfile *f, enum srv_op op, uint64_t off, size_t size)
 {
 	int err = 0;
@@ -44,12 +54,7 @@ bool enter_at(fuse_req_t req, struct tfile *f, enum srv_op op, uint64_t off, siz
 	}
 	count(f, op);
 	f->last_uid[op] = fuse_req_ctx(req)->uid;
-	if (__atomic_load_n(&f->hang, __ATOMIC_SEQ_CST) & (1u << op)) {
-		__atomic_add_fetch(&f->hanging, 1, __ATOMIC_SEQ_CST);
-		while (__atomic_load_n(&f->hang, __ATOMIC_SEQ_CST) & (1u << op))
-			sleep_ms(1);
-		__atomic_sub_fetch(&f->hanging, 1, __ATOMIC_SEQ_CST);
-	}
+	hang(f, &f->hang, op);
 	if (f->hook[op])
 		err = f->hook[op](f->srv, f, off, size);
 	if (err)
@@ -288,6 +293,7 @@ static void do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	if (to_set & FUSE_SET_ATTR_MTIME_NOW)
 		touch(f);
 	st = stat_of(f);
+	hang(f, &f->hang_late, OP_SETATTR);
 	fuse_reply_attr(req, &st, timeout(f->srv));
 }
 

@@ -66,6 +66,7 @@ typedef int (*srv_hook)(struct srv *s, struct tfile *f, uint64_t off, size_t siz
  * @hook:	called inside the handler of each kind
  * @hang:	a request of this kind waits in its handler until this is 0 again
  *		(1 << OP_READ and so on)
+ * @hang_late:	the same for a SETATTR that has been done, but not answered yet
  * @hanging:	requests that wait so now
  * @bad_start:	READ requests for bytes from here to
  * @bad_last:	here fail with
@@ -96,6 +97,7 @@ struct tfile {
 	uint32_t last_uid[OP_NR];
 	srv_hook hook[OP_NR];
 	uint32_t hang;
+	uint32_t hang_late;
 	uint32_t hanging;
 	uint64_t bad_start;
 	uint64_t bad_last;

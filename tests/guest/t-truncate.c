@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * W5 beside writers: a truncation comes before a write or after it, though the
+ * server has shortened its files already, and the kernel does not know yet.
+ */
+#define _GNU_SOURCE
+#include <libaio.h>
+
+#include "async.h"
+#include "harness.h"
+
+#define SIZE (32 * PAGE)
+
+static struct backing *b;
+static uint64_t region; /* where b is bound to; 0 to all of the file */
+
+static void until_hanging(struct tfile *f)
+{
+	CHECK_SOON(__atomic_load_n(&f->hanging, __ATOMIC_SEQ_CST) == 1);
+}
+
+/* The process that truncates the file to nothing, whose server has done so and does not say it */
+static pid_t truncating(struct tfile *f)
+{
+	char path[128];
+	pid_t pid;
+
+	srv_path(path, sizeof(path), f);
+	f->hang_late = 1u << OP_SETATTR;
+	pid = test_fork();
+	if (!pid) {
+		CHECK_OK(truncate(path, 0));
+		_exit(0);
+	}
+	until_hanging(f);
+	CHECK_OK(ftruncate(b->fd, 0));
+	return pid;
+}
+
+struct writer {
+	int fd;
+	uint64_t off;
+	async_write_fn write;
+	unsigned char *buf;
+	long res;
+};
+
+static long plain_write(int fd, const void *buf, size_t len, uint64_t off)
+{
+	return pwrite(fd, buf, len, (off_t)off);
+}
+
+static void *write_one(void *arg)
+{
+	struct writer *w = arg;
+
+	w->res = w->write(w->fd, w->buf, PAGE, w->off);
+	return NULL;
+}
+
+/* Afterwards the file is as long as the write made it, or as the truncation did, and no other. */
+static void write_beside(struct tfile *f, async_write_fn fn, int open_flags, uint64_t off)
+{
+	struct writer w = { .write = fn, .off = off, .buf = direct_alloc(PAGE) };
+	unsigned char got[PAGE], zero[PAGE] = { 0 };
+	pthread_t thread;
+	struct stat st;
+	char path[128];
+	pid_t pid;
+	int in;
+
+	memset(w.buf, 0xEE, PAGE);
+	w.fd = srv_open(f, O_RDWR | open_flags);
+	in = srv_open(f, O_RDONLY);
+	/* what there is to ask the server before the first write */
+	CHECK_EQ(pwrite(w.fd, w.buf, PAGE, (off_t)off), PAGE);
+	pid = truncating(f);
+	CHECK_ZERO(pthread_create(&thread, NULL, write_one, &w));
+	sleep_ms(200);
+	f->hang_late = 0;
+	CHECK_EQ(wait_exit(pid), 0);
+	CHECK_ZERO(pthread_join(thread, NULL));
+	CHECK_EQ(w.res, PAGE);
+	CHECK_OK(fstat(in, &st));
+	note("the file has %lld bytes", (long long)st.st_size);
+	if (st.st_size) {
+		CHECK_EQ(st.st_size, off + PAGE);
+		CHECK_EQ(pread(in, got, PAGE, (off_t)off), PAGE);
+		CHECK_EQ(memcmp(got, w.buf, PAGE), 0);
+	} else {
+		CHECK_EQ(pread(in, got, PAGE, (off_t)off), 0);
+		/* It grows again, and so does the backing, which is bound again */
+		srv_path(path, sizeof(path), f);
+		CHECK_OK(ftruncate(b->fd, SIZE));
+		CHECK_OK(truncate(path, SIZE));
+		if (region)
+			CHECK_ZERO(region_bind(f, region, 20 * PAGE, b, 0, RW | FUSE_REGION_REPLACE));
+		CHECK_EQ(pread(in, got, PAGE, (off_t)off), PAGE);
+		CHECK_EQ(memcmp(got, zero, PAGE), 0);
+	}
+	free(w.buf);
+}
+
+static struct tfile *file(const char *dir, struct srv_opts opts, uint64_t off, uint64_t len)
+{
+	struct tfile *f;
+
+	opts.threads = true;
+	f = srv_stored(opts, dir, SIZE, &b, NULL);
+	f->attr_of_backings = true;
+	region = off;
+	CHECK_ZERO(region_bind(f, off, len, b, 0, RW));
+	return f;
+}
+
+TEST(w5_write_beside_truncation)
+{
+	write_beside(file(NULL, (struct srv_opts){ 0 }, PAGE, 20 * PAGE), plain_write, 0, 3 * PAGE);
+}
+
+TEST(w5_write_over_edges_beside_truncation)
+{
+	write_beside(file(NULL, (struct srv_opts){ 0 }, PAGE, 20 * PAGE), plain_write, 0,
+		     PAGE - 100);
+}
+
+TEST(w5_write_beside_truncation_whole_file)
+{
+	write_beside(file(NULL, (struct srv_opts){ 0 }, 0, 0), plain_write, 0, 3 * PAGE);
+}
+
+TEST(w5_write_beside_truncation_writeback_cache)
+{
+	write_beside(file(NULL, (struct srv_opts){ .writeback = true }, 0, 0), plain_write, 0,
+		     3 * PAGE);
+}
+
+TEST(w5_libaio_write_beside_truncation)
+{
+	write_beside(file(shared_ext4(), (struct srv_opts){ 0 }, PAGE, 20 * PAGE), libaio_write,
+		     O_DIRECT, 3 * PAGE);
+}
+
+TEST(w5_uring_write_beside_truncation)
+{
+	write_beside(file(NULL, (struct srv_opts){ 0 }, PAGE, 20 * PAGE), uring_write, 0, 3 * PAGE);
+}
+
+/* A write that is under way when the truncation begins is over before the server hears of it. */
+TEST(w5_truncation_waits_for_writes_under_way)
+{
+	struct srv *other = srv_new(&(struct srv_opts){ .no_attach = true, .threads = true });
+	struct tfile *lower = srv_store_file(other, "lower", SIZE), *f;
+	unsigned char *buf = direct_alloc(PAGE);
+	struct iocb cb, *list = &cb;
+	struct io_event event;
+	io_context_t ctx = NULL;
+	uint64_t asked;
+	char path[128];
+	pid_t pid;
+	int fd;
+
+	srv_start(other);
+	f = srv_stored((struct srv_opts){ .threads = true }, NULL, SIZE, NULL, NULL);
+	b = backing_from_fd(srv_open(lower, O_RDWR));
+	srv_register(f->srv, b);
+	fd = srv_open(f, O_RDWR | O_DIRECT);
+	CHECK_ZERO(region_bind(f, PAGE, 19 * PAGE, b, 0, RW));
+	CHECK_EQ(pwrite(fd, buf, PAGE, PAGE), PAGE);
+	CHECK_ZERO(io_setup(1, &ctx));
+	io_prep_pwrite(&cb, fd, buf, PAGE, 2 * PAGE);
+	lower->hang = 1u << OP_WRITE;
+	CHECK_EQ(io_submit(ctx, 1, &list), 1);
+	until_hanging(lower);
+	asked = srv_count(f, OP_SETATTR);
+	srv_path(path, sizeof(path), f);
+	pid = test_fork();
+	if (!pid) {
+		CHECK_OK(truncate(path, 0));
+		_exit(0);
+	}
+	sleep_ms(200);
+	CHECK_EQ(srv_count(f, OP_SETATTR), asked);
+	lower->hang = 0;
+	CHECK_EQ(io_getevents(ctx, 1, 1, &event, NULL), 1);
+	CHECK_EQ((long)event.res, PAGE);
+	CHECK_EQ(wait_exit(pid), 0);
+	CHECK_EQ(srv_count(f, OP_SETATTR), asked + 1);
+	CHECK_ZERO(io_destroy(ctx));
+	free(buf);
+}
