@@ -384,6 +384,12 @@ static noinline ssize_t fr_write_rest(struct fr_inode *fi, struct kiocb *iocb,
 
 	if (iocb->ki_flags & IOCB_NOWAIT)
 		return -EAGAIN;	/* what follows may wait anywhere */
+	/*
+	 * A write holds pages, and stores into these wait for it: they are not
+	 * to wait for who answers faults in its buffer, too.
+	 */
+	if (READ_ONCE(fi->stores) && user_backed_iter(from))
+		return fr_dio(fi, iocb, from, FR_WRITE);
 	if (!(iocb->ki_flags & IOCB_APPEND)) {
 		ret = generic_write_checks(iocb, from);
 		if (ret <= 0)

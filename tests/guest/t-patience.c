@@ -103,3 +103,69 @@ TEST(g3_long_read_beside_replacements)
 	CHECK_EQ(wait_exit(pid), 0);
 	free(buf);
 }
+
+/* Whose buffer is a mapping of a file that nobody answers for holds up his own write only. */
+static void store_beside_hung_buffer(uint64_t off, size_t len)
+{
+	struct srv *dead = srv_new(&(struct srv_opts){ .no_attach = true });
+	struct tfile *hung = srv_store_file(dead, "hung", SIZE), *f;
+	bool *stored = shared_alloc(sizeof(*stored)), done;
+	unsigned char *p, *buf;
+	struct backing *b;
+	pid_t writer, pid;
+	int fd;
+
+	srv_start(dead);
+	f = srv_stored((struct srv_opts){ .threads = true }, NULL, SIZE, &b, NULL);
+	fd = srv_open(f, O_RDWR);
+	CHECK_ZERO(region_bind(f, 4 * PAGE, 8 * PAGE, b, 123, RW));
+	CHECK_EQ(pwrite(fd, "x", 1, 5 * PAGE), 1);
+	p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(p != MAP_FAILED);
+	p[6 * PAGE] = 'm';
+	buf = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, srv_open(hung, O_RDONLY), 0);
+	CHECK(buf != MAP_FAILED);
+	hung->hang = 1u << OP_READ;
+	writer = test_fork();
+	if (!writer) {
+		CHECK_EQ(pwrite(fd, buf, len, (off_t)off), len);
+		_exit(0);
+	}
+	CHECK_SOON(__atomic_load_n(&hung->hanging, __ATOMIC_SEQ_CST) == 1);
+	/* Its end is another matter: it closes files of the server that does not answer */
+	pid = test_fork();
+	if (!pid) {
+		for (uint64_t page = 4; page < 12; page++)
+			p[page * PAGE + 9] = 'n';
+		__atomic_store_n(stored, true, __ATOMIC_SEQ_CST);
+		_exit(0);
+	}
+	for (int i = 0; i < 200 && !__atomic_load_n(stored, __ATOMIC_SEQ_CST); i++)
+		sleep_ms(10);
+	done = *stored;
+	if (!done)
+		kill(pid, SIGKILL);
+	hung->hang = 0;
+	if (!done)
+		FAIL("the store waits for somebody else's buffer");
+	CHECK_EQ(wait_exit(pid), 0);
+	CHECK_EQ(wait_exit(writer), 0);
+	CHECK_OK(msync(p, SIZE, MS_SYNC));
+	expect_read(f, fd, 0, SIZE);
+}
+
+TEST(m1_store_beside_writer_with_hung_buffer)
+{
+	store_beside_hung_buffer(4 * PAGE, 8 * PAGE);
+}
+
+/* In a gap, for which FUSE looks at the buffer, and past the end */
+TEST(m1_store_beside_writer_with_hung_buffer_in_gap)
+{
+	store_beside_hung_buffer(2 * PAGE, 20 * PAGE);
+}
+
+TEST(m1_store_beside_appender_with_hung_buffer)
+{
+	store_beside_hung_buffer(SIZE - PAGE, 2 * PAGE);
+}
