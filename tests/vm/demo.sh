@@ -19,7 +19,8 @@ cmd_demo() {
 	if [ $# -eq 1 ]; then
 		archive=$BUILD/demo/given.tar
 		# A link where possible: archives are large.
-		ln -fL "$1" "$archive" 2>/dev/null || cp "$1" "$archive"
+		# What was given before may be linked there, and is not ours to write to.
+		ln -fL "$1" "$archive" 2>/dev/null || cp --remove-destination "$1" "$archive"
 	else
 		locked demo make_demo_archive "$archive"
 	fi
