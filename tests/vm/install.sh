@@ -22,7 +22,7 @@ cmd_install() {
 			"On Debian: apt-get install linux-headers-$release"
 	have_module_source || die "there is no module to install: kmod/Kbuild is missing"
 	need_packages "${INSTALL_PACKAGES[@]}"
-	[ ! -e "$MANIFEST" ] || take_back
+	umask 022 # whatever root's is: all may use what is installed
 
 	rm -rf "$BUILD/install"
 	mkdir -p "$BUILD/install/tree"
@@ -37,6 +37,8 @@ cmd_install() {
 	mkdir -p "$BUILD/install/tree/etc/modules-load.d"
 	echo fuse_regions >"$BUILD/install/tree/etc/modules-load.d/fuse-regions.conf"
 
+	# Not before there is something to put in its place
+	[ ! -e "$MANIFEST" ] || take_back
 	copy_tree "$BUILD/install/tree"
 	if command -v dkms >/dev/null; then
 		say "building the module for $release with DKMS…"
