@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,9 +147,11 @@ static int wait_for_child(pid_t child, int ready_fd)
 
 	if (read(ready_fd, &byte, 1) == 1)
 		return FS_OK;
-	if (waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status))
-		return WEXITSTATUS(status);
-	return FS_FAILED;
+	if (waitpid(child, &status, 0) != child)
+		return FS_FAILED;
+	if (WIFSIGNALED(status))
+		fs_error("died before it had mounted: %s", strsignal(WTERMSIG(status)));
+	return WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : FS_FAILED;
 }
 
 /* In the child: 0. In the parent: never returns. */
@@ -220,6 +223,8 @@ static int mount_and_serve(struct fs *fs)
 		fs_error("cannot set signal handlers");
 		return FS_FAILED;
 	}
+	/* A write over our limit on file sizes fails; that of others is no reason to die. */
+	signal(SIGXFSZ, SIG_IGN);
 	if (fuse_session_mount(fs->session, fs->mountpoint) == 0) {
 		ret = serve(fs);
 		fuse_regions_close(fs->conn);

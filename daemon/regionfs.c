@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /* regionfs: files whose bytes are in other files. One program, two kinds of mount. */
 
+#include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fs.h"
 #include "tablefs.h"
@@ -38,6 +40,24 @@ static const struct command commands[] = {
 	{ "table", tablefs_main },
 };
 
+/* Else a backing could be what messages go to. */
+static void occupy_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* What was printed has arrived: an exit status */
+static int printed(int ret)
+{
+	return ret < 0 || fflush(stdout) ? FS_FAILED : FS_OK;
+}
+
 static bool asked_for(int argc, char **argv, const char *brief, const char *full)
 {
 	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
@@ -59,15 +79,15 @@ static int run(const struct command *command, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	occupy_standard_descriptors();
 	/* libarchive turns the names in archives into the locale's characters. */
 	if (!setlocale(LC_CTYPE, "C.UTF-8"))
 		setlocale(LC_CTYPE, "");
 	if (asked_for(argc, argv, "-h", "--help"))
-		return fputs(help, stdout) < 0 ? FS_FAILED : FS_OK;
+		return printed(fputs(help, stdout));
 	if (asked_for(argc, argv, "-V", "--version"))
-		return printf("regionfs " REGIONFS_VERSION ", libfuse %s\n", fuse_pkgversion()) < 0
-			       ? FS_FAILED
-			       : FS_OK;
+		return printed(
+			printf("regionfs " REGIONFS_VERSION ", libfuse %s\n", fuse_pkgversion()));
 	if (argc < 2)
 		return fs_usage_error("no command given");
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)

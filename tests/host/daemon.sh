@@ -106,6 +106,19 @@ equal "what it says" "$(cat said)" 'regionfs: regions served by this process: as
 same src/file "$mnt/file"
 unmounted
 
+# A descriptor that is closed at the start is not what a file gets that is opened then.
+mounted tar a.tar "$mnt" -o stats=stats <&-
+same src/file "$mnt/file"
+unmounted
+eventually counted opens 1 || fail "the stats file went elsewhere: $(cat stats)"
+head -c 5000 /dev/urandom >backing
+cp backing before
+echo "file 0 5000 backing 0 rw" >table
+# shellcheck disable=SC2086
+regionfs table table "$mnt" ${REGIONFS_OPTIONS:-} <&- >&- 2>&- || fail "without descriptors: $?"
+unmounted
+same backing before
+
 # The mount shows what is mounted, whatever its name.
 cp a.tar 'b,c d.tar'
 mounted tar 'b,c d.tar' "$mnt"

@@ -79,7 +79,11 @@ equal "the gap" "$(part "$mnt/mixed" 150000 8)" 'in a gap'
 ! put 'no' "$mnt/mixed" 100 || fail "a read-only region was written to"
 grep -q 'Read-only' said || fail "$(cat said)"
 ! put 'no' "$mnt/whole" 0 || fail "a read-only file was written to"
-! touch "$mnt/new" 2>said || fail "a file was made"
+for command in "touch $mnt/new" "mkdir $mnt/new" "rm $mnt/void" "mv $mnt/void $mnt/new" \
+	"ln $mnt/void $mnt/new" "ln -s void $mnt/new"; do
+	! $command 2>said || fail "$command worked"
+	grep -q 'Operation not permitted' said || fail "$command: $(cat said)"
+done
 # Over an edge: as much as goes.
 status=0
 printf '0123456789' | dd of="$mnt/mixed" bs=10 seek=$((204795)) oflag=seek_bytes \
@@ -143,4 +147,14 @@ if [ -w /proc/sys/vm/drop_caches ]; then
 	same wanted2 got
 fi
 sync "$mnt/mixed" "$mnt/rest" "$mnt/void"
+unmounted
+
+# A limit on the server's files is an error of the write that meets it, and nobody's end.
+echo 'void size 10M rw' >table
+# shellcheck disable=SC2086
+prlimit --fsize=65536 regionfs table table "$mnt" ${REGIONFS_OPTIONS:-} 2>said || fail "$(cat said)"
+put 'keep' "$mnt/void" 100
+! put 'x' "$mnt/void" 1000000 || fail "a write went over the limit"
+grep -q 'File too large' said || fail "$(cat said)"
+equal "what was written before" "$(part "$mnt/void" 100 4)" keep
 unmounted

@@ -34,4 +34,7 @@ for option in --help -h; do
 	grep -q '^usage: regionfs tar ' said || fail "$option does not show the usage"
 	regionfs tar $option >said || fail "tar $option: exit status $?"
 done
+for option in --help --version; do
+	! regionfs $option >/dev/full || fail "$option to a full disk is status 0"
+done
 regionfs --version | grep -q '^regionfs [0-9.]*, libfuse [0-9.]*$' || fail "--version"
