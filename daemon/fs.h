@@ -139,6 +139,12 @@ bool fs_init(struct fs *fs, struct fuse_conn_info *conn);
 /* To be called last in the INIT handler: says which way it runs, lets the parent go. */
 void fs_ready(struct fs *fs);
 
+/* Where not even one is allowed, one is sent, and refused. */
+static inline uint32_t fs_max_records(const struct fuse_regions_info *info)
+{
+	return info->max_records ? info->max_records : 1;
+}
+
 static inline void fs_count(_Atomic uint64_t *count, uint64_t n)
 {
 	atomic_fetch_add_explicit(count, n, memory_order_relaxed);

@@ -150,8 +150,8 @@ static int bind_all(struct tablefs *tablefs, struct table_node *node, fuse_ino_t
 	while (!err && i < node->file->nr_regions) {
 		struct fuse_regions_txn *txn = fuse_regions_txn_begin(tablefs->fs->conn, nodeid);
 
-		for (uint32_t n = 0; !err && n < info.max_records && i < node->file->nr_regions;
-		     n++, i++)
+		for (uint32_t n = 0;
+		     !err && n < fs_max_records(&info) && i < node->file->nr_regions; n++, i++)
 			err = add_region(tablefs, node, i, txn);
 		if (err)
 			fuse_regions_txn_abort(txn);

@@ -6,9 +6,11 @@
 #include <libgen.h>
 #include <limits.h>
 #include <search.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "tablefs.h"
@@ -260,29 +262,53 @@ static int open_table_dir(const char *path)
 	return dir;
 }
 
-static int open_gap_dir(void)
+static const char *gap_dir_name(void)
 {
 	const char *dir = getenv("TMPDIR");
 
-	return open(dir && dir[0] ? dir : "/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return dir && dir[0] ? dir : "/tmp";
+}
+
+static void count_backing(const void *node, VISIT visit, void *count)
+{
+	(void)node;
+	*(size_t *)count += visit == postorder || visit == leaf;
+}
+
+/* Each backing has one descriptor here, and the library another; some are for all else. */
+static int check_descriptors(struct tablefs *tablefs)
+{
+	size_t nr = 0, wanted;
+	struct rlimit limit;
+
+	twalk_r(tablefs->backings, count_backing, &nr);
+	wanted = 2 * nr + 64;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || wanted <= limit.rlim_cur)
+		return FS_OK;
+	fs_error("%s: %zu backings take %zu descriptors, and there may be %ju (ulimit -Hn)",
+		 tablefs->fs->source, nr, wanted, (uintmax_t)limit.rlim_cur);
+	return FS_FAILED;
 }
 
 int table_load(struct tablefs *tablefs)
 {
-	int ret = parse(tablefs), dir;
+	int ret = parse(tablefs), dir, err;
 
 	/* Mistakes in the text are no reason not to tell of others. */
 	dir = open_table_dir(tablefs->fs->source);
-	tablefs->gap_dir = open_gap_dir();
+	err = dir < 0 ? errno : 0;
+	tablefs->gap_dir = open(gap_dir_name(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (!err && tablefs->gap_dir < 0)
+		err = errno;
 	if (dir >= 0 && make_tree(tablefs, dir))
 		ret = FS_FAILED;
 	if (!ret && (dir < 0 || tablefs->gap_dir < 0)) {
-		fs_error("%s: %s", dir < 0 ? tablefs->fs->source : "TMPDIR", strerror(errno));
+		fs_error("%s: %s", dir < 0 ? tablefs->fs->source : gap_dir_name(), strerror(err));
 		ret = FS_FAILED;
 	}
 	if (dir >= 0)
 		close(dir);
-	return ret;
+	return ret ? ret : check_descriptors(tablefs);
 }
 
 static void free_backing(void *arg)

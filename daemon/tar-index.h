@@ -5,6 +5,7 @@
 
 #include "tree.h"
 
+#define TAR_NAME_MAX 1023 /* bytes of a name; what FUSE can list */
 #define TAR_ALL_HOLE UINT32_MAX /* tree_inode.extra of a file without any data */
 
 /**

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -28,11 +29,43 @@ static int failed(struct scan *scan, int64_t err)
 	return tar_reader_failed(&scan->reader, err);
 }
 
+static void left_out(struct scan *scan, const char *why)
+{
+	progress_end(&scan->reader.progress);
+	fs_error("%s: '%.200s' is left out: %s", scan->reader.path, scan->reader.member, why);
+}
+
 /* --- data --- */
 
 static uint64_t padded(uint64_t size)
 {
 	return (size + BLOCK - 1) / BLOCK * BLOCK;
+}
+
+/* Segments are in order, apart from each other, and in the file; else -EBADMSG. */
+static int add_segment(struct scan *scan, const struct tree_inode *inode,
+		       const struct tar_segment *segment)
+{
+	const struct tar_index *index = scan->index;
+	uint64_t end = 0;
+
+	if (index->nr_segments > inode->data) {
+		const struct tar_segment *last = &index->segments[index->nr_segments - 1];
+
+		end = last->offset + last->length;
+	}
+	if (segment->offset < end || segment->offset > inode->size ||
+	    segment->length > inode->size - segment->offset)
+		return -EBADMSG;
+	return tar_add_segment(scan->index, segment);
+}
+
+static int failed_segment(struct scan *scan, uint64_t place, int err)
+{
+	if (err != -EBADMSG)
+		return failed(scan, err);
+	return tar_reader_damaged(&scan->reader, place,
+				  "the map of the sparse file overlaps itself, or its end");
 }
 
 /* GNU's sparse formats: the archive has the data without the holes. */
@@ -55,7 +88,7 @@ static int add_segments(struct scan *scan, struct archive_entry *entry, struct t
 			continue;
 		if (inode->extra == TAR_ALL_HOLE - 1)
 			return -EOVERFLOW;
-		err = tar_add_segment(scan->index, &segment);
+		err = add_segment(scan, inode, &segment);
 		if (err)
 			return err;
 		inode->extra++;
@@ -93,17 +126,17 @@ static int walk_data(struct scan *scan, struct tree_inode *inode)
 			continue;
 		}
 		if (segment.length)
-			err = tar_add_segment(scan->index, &segment);
+			err = add_segment(scan, inode, &segment);
 		segment = (struct tar_segment){ offset, size, place };
 	}
 	if (ret < 0)
 		return ret;
 	if (!err && segment.length)
-		err = tar_add_segment(scan->index, &segment);
+		err = add_segment(scan, inode, &segment);
 	inode->extra = (uint32_t)(scan->index->nr_segments - inode->data);
 	if (!inode->extra)
 		inode->extra = TAR_ALL_HOLE;
-	return err ? failed(scan, err) : 0;
+	return err ? failed_segment(scan, segment.data, err) : 0;
 }
 
 /*
@@ -127,7 +160,7 @@ static int place_data(struct scan *scan, struct archive_entry *entry, struct tre
 		return 0;
 	if (place.end - place.begin == stored && place.first == place.begin) {
 		err = add_segments(scan, entry, inode, place.begin);
-		return err ? failed(scan, err) : 0;
+		return err ? failed_segment(scan, place.begin, err) : 0;
 	}
 	return tar_reader_damaged(&scan->reader, place.begin,
 				  "%" PRIu64 " bytes of data do not make a file of %" PRIu64
@@ -179,13 +212,29 @@ static int add_hard_link(struct scan *scan, const char *target)
 	int err;
 
 	if (inode == TREE_NONE || S_ISDIR(tree_inode(tree, inode)->mode)) {
-		progress_end(&scan->reader.progress);
-		fs_error("%s: '%s' is left out: it is a link to '%s', which is not in the archive",
-			 scan->reader.path, scan->reader.member, target);
+		char why[256];
+
+		snprintf(why, sizeof(why), "it is a link to '%.200s', which is not in the archive",
+			 target);
+		left_out(scan, why);
 		return 0;
 	}
 	err = tree_add_link(tree, scan->reader.member, inode);
 	return err && err != -EISDIR ? failed(scan, err) : 0;
+}
+
+/* A directory with such a name in it could not be listed. */
+static bool has_long_name(const char *path)
+{
+	while (*path) {
+		size_t len = strcspn(path, "/");
+
+		if (len > TAR_NAME_MAX)
+			return true;
+		path += len;
+		path += strspn(path, "/");
+	}
+	return false;
 }
 
 static int add_member(struct scan *scan, struct archive_entry *entry)
@@ -195,6 +244,10 @@ static int add_member(struct scan *scan, struct archive_entry *entry)
 	int64_t number;
 	int err = 0;
 
+	if (has_long_name(scan->reader.member)) {
+		left_out(scan, "the name is too long");
+		return 0;
+	}
 	if (link && !archive_entry_size(entry))
 		return add_hard_link(scan, link);
 	fill_inode(entry, &inode);

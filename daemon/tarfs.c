@@ -99,7 +99,7 @@ static int bind_segments(struct tarfs *tarfs, uint32_t number)
 		struct fuse_regions_txn *txn =
 			fuse_regions_txn_begin(tarfs->fs->conn, fs_nodeid(number));
 
-		for (uint32_t n = 0; n < info.max_records && i < count; n++, i++) {
+		for (uint32_t n = 0; n < fs_max_records(&info) && i < count; n++, i++) {
 			struct tar_segment segment = tar_segment(&tarfs->index, inode, i);
 
 			fuse_regions_txn_bind(txn, segment.offset, segment.length,
@@ -254,7 +254,7 @@ static void tarfs_lseek(fuse_req_t req, fuse_ino_t nodeid, off_t offset, int whe
 static void tarfs_statfs(fuse_req_t req, fuse_ino_t nodeid)
 {
 	struct tarfs *tarfs = tarfs_of(req);
-	struct statvfs st = { .f_bsize = 512, .f_frsize = 512, .f_namemax = 1023 };
+	struct statvfs st = { .f_bsize = 512, .f_frsize = 512, .f_namemax = TAR_NAME_MAX };
 	struct stat archive;
 
 	(void)nodeid;
@@ -279,7 +279,8 @@ static int open_archive(struct tarfs *tarfs, struct stat *st)
 {
 	const char *path = tarfs->fs->source;
 
-	tarfs->fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* A FIFO must not keep us waiting. */
+	tarfs->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (tarfs->fd < 0 || fstat(tarfs->fd, st) < 0) {
 		fs_error("%s: %s", path, strerror(errno));
 		return FS_FAILED;

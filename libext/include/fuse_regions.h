@@ -6,7 +6,7 @@
  * are bytes of another file. Where the fuse_regions module is loaded the
  * kernel then reads and writes them without asking the server. Where it is
  * not, this library answers READ and WRITE for them, from the same map, with
- * the same bytes. fuse-regions(3) shows a whole server.
+ * the same bytes. fuse-regions(3) shows what a server needs.
  *
  * Life of a connection
  *

@@ -32,6 +32,14 @@ refused 1 "dir: Is a directory" regionfs table dir "$mnt"
 head -c 2000 /dev/zero >zero
 refused 1 "zero:1: there is a NUL byte" regionfs table zero "$mnt"
 
+# More files than there are descriptors for
+for ((i = 0; i < 40; i++)); do
+	cp data "data.$i"
+	echo "file.$i 0 1000 data.$i 0"
+done >many
+refused 1 "many: 40 backings take 144 descriptors, and there may be 100" \
+	prlimit --nofile=100 regionfs table many "$mnt"
+
 # An empty table is an empty directory.
 : >table
 mounted table table "$mnt"

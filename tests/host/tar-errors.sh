@@ -34,6 +34,8 @@ refused 1 'empty is empty; regionfs needs a tar archive' regionfs tar empty "$mn
 refused 1 'src/first is not a tar archive' regionfs tar src/first "$mnt"
 refused 1 'src is not a regular file' regionfs tar src "$mnt"
 refused 1 'nowhere: No such file or directory' regionfs tar nowhere "$mnt"
+mkfifo fifo
+refused 1 'fifo is not a regular file' timeout 10 regionfs tar fifo "$mnt"
 
 # Cut off in the data of the second member: 512 + 100352 + 512 is where these begin.
 head -c 150000 good.tar >cut.tar
@@ -48,6 +50,30 @@ cp good.tar damaged.tar
 printf 'garbage' | dd of=damaged.tar bs=1 seek=$((100864 + 120)) conv=notrunc status=none
 refused 1 "damaged.tar: offset 100864, member 'first': the header after it:" \
 	regionfs tar damaged.tar "$mnt"
+
+# Maps of sparse files (GNU's format 1.0: decimal numbers, a line each) that are no maps
+# sparse SIZE MAP: five digits; the file is 20000 bytes long, with 4096 bytes of data at 8192
+sparse() {
+	local at
+	truncate -s 20000 src/sparse
+	printf x | dd of=src/sparse bs=1 seek=10000 conv=notrunc status=none
+	tar --sparse --sparse-version=1.0 --format=pax -cf sparse.tar -C src sparse
+	LC_ALL=C sed -i "s/realsize=20000/realsize=$1/" sparse.tar
+	# The map is in a block of its own: the number of entries, then the first one's offset
+	at=$(grep -abom1 '^8192$' sparse.tar | cut -d: -f1)
+	printf '%b' "$2" | dd of=sparse.tar bs=1 seek=$((at - 2)) conv=notrunc status=none
+}
+sparse 20000 '2\n8192\n4096\n20000\n0\n'
+mounted tar sparse.tar "$mnt"
+same src/sparse "$mnt/sparse"
+unmounted
+sparse 20000 '2\n8192\n2048\n9000\n2048\n'
+refused 1 "member 'sparse': 4096 bytes of data do not make a file" regionfs tar sparse.tar "$mnt"
+for map in '2\n0\n600\n0\n100\n' '2\n0\n600\n900\n400\n'; do
+	sparse 01000 "$map"
+	refused 1 "member 'sparse': the map of the sparse file overlaps itself, or its end" \
+		regionfs tar sparse.tar "$mnt"
+done
 
 # Nothing can be changed.
 mounted tar good.tar "$mnt"

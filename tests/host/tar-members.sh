@@ -56,6 +56,16 @@ grep -qF "'link' is left out" "$work/said" || fail "no word of it: $(cat "$work/
 equal "names" "$(ls "$mnt")" ''
 unmounted
 
+# A name that could not be listed is left out, with a word, and the others are listed.
+name=$(printf 'n%.0s' {1..1024})
+tar --format=pax --transform "s,^file,x/$name," -cf long.tar -C src file
+tar --format=pax --transform "s,^file,x/${name:1}," -rf long.tar -C src file
+tar --format=pax --transform "s,^file,x/short," -rf long.tar -C src file
+mounted tar long.tar "$mnt"
+grep -q "'x/nnn.*' is left out: the name is too long" "$work/said" || fail "no word of it: $(cat "$work/said")"
+equal "names" "$(ls "$mnt/x")" "$(printf '%s\nshort' "${name:1}")"
+unmounted
+
 # Devices are shown.
 if [ "$(id -u)" = 0 ] && mknod src/null c 1 3 2>/dev/null; then
 	mknod src/disk b 259 1048575
