@@ -214,18 +214,25 @@ void fr_inode_detach_all(struct fr_conn *conn)
 {
 	struct fr_inode *fi, *next;
 	LIST_HEAD(gone);
+	LIST_HEAD(open);
 
 	spin_lock(&conn->lock);
-	list_for_each_entry_safe(fi, next, &conn->inodes, entry) {
-		if (fi->nr_files || !fr_inode_unhash(fi))
-			continue;
-		/*
-		 * An inode that is no longer in the table may be evicted at
-		 * any moment after the lock is dropped.
-		 */
-		fr_inode_give_back(fi);
-		list_add(&fi->entry, &gone);
+	while (!list_empty(&conn->inodes)) {
+		fi = list_first_entry(&conn->inodes, struct fr_inode, entry);
+		if (fi->nr_files) {
+			list_move(&fi->entry, &open);
+		} else if (fr_inode_unhash(fi)) {
+			/*
+			 * An inode that is no longer in the table may be
+			 * evicted at any moment after the lock is dropped.
+			 */
+			fr_inode_give_back(fi);
+			list_add(&fi->entry, &gone);
+		}
+		/* There may be millions; nobody adds one any more */
+		cond_resched_lock(&conn->lock);
 	}
+	list_splice(&open, &conn->inodes);
 	spin_unlock(&conn->lock);
 
 	list_for_each_entry_safe(fi, next, &gone, entry) {
