@@ -12,6 +12,7 @@
 
 #include <linux/backing-dev.h>
 #include <linux/fs.h>
+#include <linux/fsnotify.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/pipe_fs_i.h>
@@ -99,6 +100,8 @@ static ssize_t fr_splice_region(struct fr_inode *fi, loff_t pos,
 	old = fr_override_creds(backing->cred);
 	ret = file->f_op->splice_read(file, &from, pipe, len, flags);
 	fr_revert_creds(old);
+	if (ret > 0)
+		fsnotify_access(file);
 out:
 	srcu_read_unlock(&fi->conn->srcu, idx);
 	return ret;

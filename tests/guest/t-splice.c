@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* R6: every other way to get at a file's bytes. */
 #define _GNU_SOURCE
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/wait.h>
@@ -469,4 +470,29 @@ TEST(r6_tools)
 		      path, path, path, path, path));
 	CHECK_ZERO(sh("rm /tmp/fr-expected /tmp/fr-copy"));
 	free(buf);
+}
+
+/* As of any other reader: inotify, and fanotify with it */
+TEST(r6_who_watches_a_backing_is_told)
+{
+	struct tfile *f = srv_simple(SIZE);
+	int note_fd = inotify_init1(IN_NONBLOCK), fd = srv_open(f, O_RDONLY), fds[2];
+	char path[] = "/run/fr-test-ext4/watched-XXXXXX", events[4096];
+	off_t pos = PAGE;
+
+	shared_ext4();
+	b = backing_from_fd((int)CHECK_OK(mkstemp(path)));
+	b->seed = 5;
+	pattern_write(b->fd, b->seed, 0, SIZE);
+	CHECK_OK(fsync(b->fd));
+	srv_register(f->srv, b);
+	CHECK_ZERO(region_bind(f, 0, SIZE, b, 0, 0));
+	CHECK_OK(inotify_add_watch(note_fd, path, IN_ACCESS));
+	CHECK_OK(unlink(path));
+	CHECK_ERR(read(note_fd, events, sizeof(events)), EAGAIN);
+	CHECK_EQ(pread(fd, events, 10, 77), 10);
+	CHECK(read(note_fd, events, sizeof(events)) > 0);
+	CHECK_OK(pipe(fds));
+	CHECK_EQ(splice(fd, &pos, fds[1], NULL, PAGE, 0), PAGE);
+	CHECK(read(note_fd, events, sizeof(events)) > 0);
 }
