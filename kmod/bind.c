@@ -244,6 +244,9 @@ static int fr_bind_check(struct inode *inode)
 	/* fuseblk's blocks may be smaller than pages, and have a state each */
 	if (!S_ISREG(inode->i_mode) || IS_DAX(inode) || inode->i_sb->s_bdev)
 		return -EOPNOTSUPP;
+	/* Edges and holds are looked at page by page (hold.c, mmap.c) */
+	if (mapping_large_folio_support(inode->i_mapping))
+		return -EOPNOTSUPP;
 	/* FUSE stores this table last */
 	if (!smp_load_acquire(&inode->i_mapping->a_ops)->direct_IO)
 		return -ENOENT;
