@@ -242,7 +242,7 @@ ssize_t fr_io_run(struct fr_io *io)
 			begun = true;
 			done = 0;
 		}
-		/* Who extends the file has the inode lock, as who truncates it */
+		/* Who extends the file has the inode lock, and write-back must go on */
 		if (io->access == FR_WRITE && !io->bound &&
 		    unlikely(READ_ONCE(io->fi->truncating))) {
 			srcu_read_unlock(srcu, idx);

@@ -36,4 +36,7 @@ bool fault_excuses(long long res);
  */
 void fault_each(long long (*go)(void *arg), void (*check)(void *arg, long long res), void *arg);
 
+/* The same for a call that makes thousands: the first ones, and the others now and then */
+void fault_thin(long long (*go)(void *arg), void (*check)(void *arg, long long res), void *arg);
+
 #endif
