@@ -225,6 +225,7 @@ TEST(r4_compat_libaio)
 	struct tfile *f = mixed((struct srv_opts){ 0 }, &b, &c);
 	int fd = srv_open(f, O_RDWR);
 	struct oracle o;
+	long got;
 
 	oracle_load(&o, f);
 	oracle_fresh(&o, memory, 3 * PAGE);
@@ -241,7 +242,10 @@ TEST(r4_compat_libaio)
 		list[0] = low(&iocb[i]);
 		CHECK_EQ(call32(NR_IO_SETUP, 1, low(ctx), 0, 0, 0), 0);
 		CHECK_EQ(call32(NR_IO_SUBMIT, *ctx, 1, low(list), 0, 0), 1);
-		CHECK_EQ(call32(NR_IO_GETEVENTS, *ctx, 1, 1, low(events), 0), 1);
+		got = call32(NR_IO_GETEVENTS, *ctx, 1, 1, low(events), 0);
+		if (got == -ENOSYS)
+			SKIP("the kernel has no io_getevents() for programs of 32 bits");
+		CHECK_EQ(got, 1);
 		CHECK_EQ(call32(NR_IO_DESTROY, *ctx, 0, 0, 0, 0), 0);
 		CHECK_EQ(events[0].res, iocb[i].len);
 		if (!i)
