@@ -24,7 +24,7 @@ function(add_guest_tests kernel)
            COMMAND "${CMAKE_SOURCE_DIR}/tests/vm/guest-tests" ${kernel} "${results}")
   # The longest by far: started first, so that everything else fits beside them.
   set_tests_properties(guest-${kernel} PROPERTIES
-    FIXTURES_SETUP guest_${kernel} TIMEOUT 1500 COST 1000)
+    FIXTURES_SETUP guest_${kernel} TIMEOUT 3300 COST 1000)
 
   foreach(name guest ${ARGN})
     add_test(NAME ${kernel}/${name}
