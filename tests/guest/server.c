@@ -255,6 +255,11 @@ void srv_abort(struct srv *s)
 		FAIL("cannot abort the connection: %m");
 }
 
+void srv_until_hanging(struct tfile *f)
+{
+	CHECK_SOON(__atomic_load_n(&f->hanging, __ATOMIC_SEQ_CST));
+}
+
 void srv_path(char *buf, size_t size, const struct tfile *f)
 {
 	snprintf(buf, size, "%s/%s", f->srv->mnt, f->name);

@@ -205,6 +205,9 @@ void srv_abort(struct srv *s);
 /* Detach: close the test's and the server's control channel. @ctl is -1 then. */
 void srv_close_ctl(struct srv *s);
 
+/* Until a request for @f waits in its handler */
+void srv_until_hanging(struct tfile *f);
+
 void srv_path(char *buf, size_t size, const struct tfile *f);
 int srv_open(const struct tfile *f, int flags);
 

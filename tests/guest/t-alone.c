@@ -107,7 +107,7 @@ TEST(g5_hung_in_gap)
 
 	f->hang = 1u << OP_READ;
 	pid = reader(f, fd, 0, 10 * PAGE);
-	CHECK_SOON(__atomic_load_n(&f->hanging, __ATOMIC_SEQ_CST) == 1);
+	srv_until_hanging(f);
 	read_bound(f, fd);
 	read_bound(f, other);
 	CHECK_ZERO(region_bind(f, 50 * PAGE, 5000, b, 1, 0));
@@ -194,7 +194,7 @@ TEST(g5_killed_while_hung)
 		CHECK_EQ(pattern_differs(buf, b->seed, BOUND - 50 - PAGE + 99, 50), 50);
 		_exit(0);
 	}
-	CHECK_SOON(__atomic_load_n(&f->hanging, __ATOMIC_SEQ_CST) == 1);
+	srv_until_hanging(f);
 	srv_kill(f->srv);
 	CHECK_EQ(wait_exit(pid), 0);
 	read_bound(f, fd);

@@ -343,7 +343,7 @@ static void truly_async(enum srv_op op)
 	lower->hang = 1u << op;
 	CHECK_ZERO(pthread_create(&thread, NULL, go_on_in_the_end, lower));
 	CHECK_EQ(io_submit(ctx, 1, &list), 1);
-	CHECK_SOON(__atomic_load_n(&lower->hanging, __ATOMIC_SEQ_CST) == 1);
+	srv_until_hanging(lower);
 	CHECK_EQ(io_getevents(ctx, 0, 1, &event, &at_once), 0);
 	pid = test_fork();
 	if (pid == 0) {

@@ -114,7 +114,7 @@ TEST(w3_getattr_under_way_during_write)
 		CHECK_OK(stat(path, &st));
 		_exit(0);
 	}
-	CHECK_SOON(__atomic_load_n(&f->hanging, __ATOMIC_SEQ_CST));
+	srv_until_hanging(f);
 	sleep_ms(20);
 	m0 = f->mtime;
 	CHECK_EQ(pwrite(fd, "y", 1, 4 * PAGE), 1);

@@ -163,7 +163,7 @@ static void old_page(bool private)
 		CHECK(t.p != MAP_FAILED);
 		t.f->hang = 1 << OP_READ;
 		CHECK_ZERO(pthread_create(&tid, NULL, toucher, &t));
-		CHECK_SOON(t.f->hanging);
+		srv_until_hanging(t.f);
 		start = now_ms();
 		CHECK_ZERO(region_bind(t.f, 2 * PAGE, 20 * PAGE, here->b, 2 * PAGE + 5, 0));
 		note("a bind took %llu ms", (unsigned long long)(now_ms() - start));
@@ -364,7 +364,7 @@ TEST(w1_write_comes_after_older_cached_write)
 		CHECK_ZERO(region_unbind(f, 0, 0));
 		f->hang = 1 << OP_READ;
 		CHECK_ZERO(pthread_create(&writers[0], NULL, write_one_byte, &old));
-		CHECK_SOON(f->hanging);
+		srv_until_hanging(f);
 		CHECK_ZERO(region_bind(f, 4 * PAGE, 8 * PAGE, here->b, 4 * PAGE, RW));
 		CHECK_ZERO(pthread_create(&writers[1], NULL, write_one_byte, &new));
 		sleep_ms(50);

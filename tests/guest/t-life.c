@@ -293,7 +293,7 @@ TEST(l1_killed_with_locked_pages)
 			expect_content(f, "read", 0, (unsigned char *)buf, 100);
 		_exit(0);
 	}
-	CHECK_SOON(__atomic_load_n(&f->hanging, __ATOMIC_SEQ_CST));
+	srv_until_hanging(f);
 	CHECK_ZERO(region_bind(f, 0, 2 * PAGE, l.b[0], 0, 0));
 	CHECK_ZERO(region_bind(f, 3 * PAGE, PAGE, l.b[0], 0, 0));
 	srv_kill(l.s);

@@ -273,7 +273,7 @@ static void held_in_gap(const char *layout)
 		f->hang = 0;
 		_exit(0);
 	}
-	CHECK_SOON(__atomic_load_n(&f->hanging, __ATOMIC_SEQ_CST) > 0);
+	srv_until_hanging(f);
 	CHECK_ZERO(region_bind(f, 0, nr * piece, new, 0, FUSE_REGION_REPLACE));
 	pattern_write(old->fd, 99999, 0, SIZE);
 	f->hang = 0;

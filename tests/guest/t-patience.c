@@ -131,7 +131,7 @@ static void store_beside_hung_buffer(uint64_t off, size_t len)
 		CHECK_EQ(pwrite(fd, buf, len, (off_t)off), len);
 		_exit(0);
 	}
-	CHECK_SOON(__atomic_load_n(&hung->hanging, __ATOMIC_SEQ_CST) == 1);
+	srv_until_hanging(hung);
 	/* Its end is another matter: it closes files of the server that does not answer */
 	pid = test_fork();
 	if (!pid) {

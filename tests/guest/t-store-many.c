@@ -212,7 +212,7 @@ TEST(m1_first_store_beside_slow_async_write)
 	io_prep_pwrite(&cb, direct, buf, PAGE, 3 * PAGE);
 	lower->hang = 1u << OP_WRITE;
 	CHECK_EQ(io_submit(ctx, 1, &list), 1);
-	CHECK_SOON(__atomic_load_n(&lower->hanging, __ATOMIC_SEQ_CST) == 1);
+	srv_until_hanging(lower);
 	CHECK_ZERO(pthread_create(&thread, NULL, go_on_soon, lower));
 	p[3 * PAGE + 700] = (unsigned char)~buf[700];
 	CHECK_EQ(io_getevents(ctx, 1, 1, &event, NULL), 1);

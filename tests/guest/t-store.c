@@ -151,12 +151,6 @@ static void hang_at(struct tfile *f, enum srv_op op, bool hang)
 		__atomic_and_fetch(&f->hang, ~(1u << op), __ATOMIC_SEQ_CST);
 }
 
-static void until_hanging(struct tfile *f)
-{
-	while (!__atomic_load_n(&f->hanging, __ATOMIC_SEQ_CST))
-		sleep_ms(1);
-}
-
 /*
  * Stores to @p[@off]; another process, so that it may wait. It closes no file
  * on its way out, for FUSE's flush waits for writes.
@@ -185,7 +179,7 @@ static void first_store_beside_writer(struct srv_opts opts)
 	CHECK_ZERO(region_bind(f, 2 * PAGE, 5 * PAGE, b, 7 * PAGE, RW));
 	hang_at(f, OP_WRITE, true);
 	threads_start(&writer, 1, write_slowly, &w);
-	until_hanging(f);
+	srv_until_hanging(f);
 	p = map(fd);
 	pid = store_in_child(p, 20 * PAGE + 5, 0x5a);
 	sleep_ms(100);
@@ -226,7 +220,7 @@ TEST(m1_store_beside_hung_write_is_killable)
 	CHECK_ZERO(region_bind(f, 2 * PAGE, 5 * PAGE, b, 7 * PAGE, RW));
 	hang_at(f, OP_WRITE, true);
 	threads_start(&writer, 1, write_slowly, &w);
-	until_hanging(f);
+	srv_until_hanging(f);
 	pid = store_in_child(p, 20 * PAGE + 5, 0x5a);
 	sleep_ms(50);
 	CHECK_EQ(waitpid(pid, &status, WNOHANG), 0);
@@ -249,7 +243,7 @@ TEST(g5_store_beside_hung_write)
 	CHECK_ZERO(region_bind(f, 2 * PAGE, 5 * PAGE, b, 123, RW));
 	hang_at(f, OP_WRITE, true);
 	threads_start(&writer, 1, write_slowly, &w);
-	until_hanging(f);
+	srv_until_hanging(f);
 	for (int i = 0; i < 20; i++) {
 		uint64_t off = 2 * PAGE + rnd_below(5 * PAGE);
 
@@ -275,7 +269,7 @@ TEST(g5_write_beside_hung_fault)
 	CHECK_ZERO(region_bind(f, 2 * PAGE, 5 * PAGE, b, 123, RW));
 	hang_at(f, OP_READ, true);
 	pid = store_in_child(p, 20 * PAGE, 1);
-	until_hanging(f);
+	srv_until_hanging(f);
 	for (int i = 0; i < 20; i++) {
 		uint64_t off = 2 * PAGE + rnd_below(5 * PAGE);
 

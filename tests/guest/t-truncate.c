@@ -14,11 +14,6 @@
 static struct backing *b;
 static uint64_t region; /* where b is bound to; 0 to all of the file */
 
-static void until_hanging(struct tfile *f)
-{
-	CHECK_SOON(__atomic_load_n(&f->hanging, __ATOMIC_SEQ_CST) == 1);
-}
-
 /* The process that truncates the file to nothing, whose server has done so and does not say it */
 static pid_t truncating(struct tfile *f)
 {
@@ -32,7 +27,7 @@ static pid_t truncating(struct tfile *f)
 		CHECK_OK(truncate(path, 0));
 		_exit(0);
 	}
-	until_hanging(f);
+	srv_until_hanging(f);
 	CHECK_OK(ftruncate(b->fd, 0));
 	return pid;
 }
@@ -171,7 +166,7 @@ TEST(w5_truncation_waits_for_writes_under_way)
 	io_prep_pwrite(&cb, fd, buf, PAGE, 2 * PAGE);
 	lower->hang = 1u << OP_WRITE;
 	CHECK_EQ(io_submit(ctx, 1, &list), 1);
-	until_hanging(lower);
+	srv_until_hanging(lower);
 	asked = srv_count(f, OP_SETATTR);
 	srv_path(path, sizeof(path), f);
 	pid = test_fork();
