@@ -38,12 +38,27 @@ struct parsing {
 	bool failed;
 };
 
+/* Names are anybody's: an archive's member must not drive the terminal. As ls -b shows them. */
+static void escape(char *out, const char *text)
+{
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c < ' ' || c == 0x7f)
+			out += sprintf(out, "\\%03o", c);
+		else
+			*out++ = *text;
+	}
+	*out = '\0';
+}
+
 static void say(const char *format, va_list ap)
 {
-	char line[1024];
+	char text[1024], line[4 * sizeof(text)];
 
 	/* One write, so that lines of several processes stay whole. */
-	vsnprintf(line, sizeof(line), format, ap);
+	vsnprintf(text, sizeof(text), format, ap);
+	escape(line, text);
 	fprintf(stderr, "regionfs: %s\n", line);
 }
 
