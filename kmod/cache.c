@@ -24,7 +24,7 @@ static DEFINE_SPINLOCK(fr_aops_lock);
 
 /*
  * Fill @size bytes of @it, which are @folio's, as a read would. @bound: without
- * the server; -ESTALE where that takes it.
+ * the server; -FR_ECHANGED where that takes it.
  */
 static int fr_folio_read(struct fr_inode *fi, struct file *file,
 			 struct folio *folio, struct iov_iter *it, bool bound)
@@ -52,7 +52,7 @@ static int fr_folio_read(struct fr_inode *fi, struct file *file,
 	return 0;
 }
 
-/* Fill a locked folio that is all bound; -ESTALE when it is not. */
+/* Fill a locked folio that is all bound; -FR_ECHANGED when it is not. */
 static int fr_folio_fill(struct fr_inode *fi, struct file *file,
 			 struct folio *folio)
 {
@@ -168,10 +168,10 @@ static int fr_read_folio(struct file *file, struct folio *folio)
 		err = fr_orig_aops->read_folio(file, folio);
 		goto out;
 	}
-	err = -ESTALE;
+	err = -FR_ECHANGED;
 	if (!fr_folio_behind(fi, folio))
 		err = fr_folio_fill(fi, file, folio);
-	if (err == -ESTALE)
+	if (err == -FR_ECHANGED)
 		err = fr_folio_fill_unlocked(fi, file, folio);
 	else
 		folio_unlock(folio);

@@ -120,7 +120,7 @@ static void fr_io_serve(struct fr_io *io, const struct fr_piece *gap)
 	int err = 0;
 
 	if (io->bound)
-		err = -ESTALE;
+		err = -FR_ECHANGED;
 	else if (io->iocb->ki_flags & IOCB_NOWAIT)
 		err = -EAGAIN;
 	else
@@ -246,7 +246,7 @@ ssize_t fr_io_run(struct fr_io *io)
 		if (io->access == FR_WRITE && !io->bound &&
 		    unlikely(READ_ONCE(io->fi->truncating))) {
 			srcu_read_unlock(srcu, idx);
-			err = -ESTALE;
+			err = -FR_ECHANGED;
 			done = 0;
 			break;
 		}

@@ -18,6 +18,13 @@
 
 #include "regions.h"
 
+/*
+ * The file is not, or not any more, what the way that was tried takes it for: an
+ * error among ourselves. No server may answer with it (fuse_dev_do_write() takes
+ * none above 511), and no backing does.
+ */
+#define FR_ECHANGED	1000
+
 /* Bytes read in one section of srcu, so that no reader says how long others wait */
 #define FR_IO_SECTION	(1U << 20)
 
@@ -35,7 +42,7 @@ struct fr_span {
  * @pos:	first byte
  * @want:	number of bytes, at least 1
  * @access:	FR_READ, or FR_WRITE
- * @bound:	fail with -ESTALE when not all bytes are bound
+ * @bound:	fail with -FR_ECHANGED when not all bytes are bound
  * @fault:	a page fault reads, inside of the mmap lock
  * @limit:	bytes from @pos on that can be done: the end of file comes
  *		next, or something failed there

@@ -125,8 +125,8 @@ static int fr_write_prepare(struct kiocb *iocb, bool locked)
 
 /*
  * The first @len bytes of @from, piece by piece. @bound: past the end of file,
- * under the inode lock, and not if that takes the server. -ESTALE: it does; or
- * the file is being truncated.
+ * under the inode lock, and not if that takes the server. -FR_ECHANGED: it does;
+ * or the file is being truncated.
  */
 static ssize_t fr_write_cut(struct fr_inode *fi, struct kiocb *iocb,
 			    struct iov_iter *from, size_t len, bool bound)
@@ -298,7 +298,7 @@ static u64 fr_write_eof(struct fr_inode *fi)
 
 /*
  * All of @from, from the end of file on: O_APPEND, or a position that is not
- * inside. -ESTALE: somebody extended the file, and it is inside by now.
+ * inside. -FR_ECHANGED: somebody extended the file, and it is inside by now.
  */
 static ssize_t fr_write_past(struct fr_inode *fi, struct kiocb *iocb,
 			     struct iov_iter *from)
@@ -315,7 +315,7 @@ static ssize_t fr_write_past(struct fr_inode *fi, struct kiocb *iocb,
 		fr_fuse_grow(inode, eof);
 	if (append)
 		iocb->ki_pos = eof;
-	ret = -ESTALE;
+	ret = -FR_ECHANGED;
 	if (iocb->ki_pos < eof)
 		goto out;
 	if (!fr_write_grows(fi, iocb->ki_pos, iov_iter_count(from))) {
@@ -341,7 +341,7 @@ static int fr_write_await_size(struct inode *inode)
 	if (down_read_killable(&inode->i_rwsem))
 		return -EINTR;
 	up_read(&inode->i_rwsem);
-	return 0;
+	return fatal_signal_pending(current) ? -EINTR : 0;
 }
 
 /* From somewhere to somewhere: first what lies inside the size, then the rest. */
@@ -362,7 +362,7 @@ static ssize_t fr_write_any(struct fr_inode *fi, struct kiocb *iocb,
 			inside = iov_iter_count(from);
 			ret = fr_write_past(fi, iocb, from);
 		}
-		if (ret == -ESTALE) {
+		if (ret == -FR_ECHANGED) {
 			ret = fr_write_await_size(fi->inode);
 			if (!ret)
 				continue;

@@ -56,7 +56,7 @@ static int fr_folio_write(struct fr_inode *fi, struct folio *folio, size_t len)
 	if (ret > 0)
 		return 0;
 	/* A byte of it was unbound just now, or this task is being killed */
-	if (ret == -ESTALE || fatal_signal_pending(current)) {
+	if (ret == -FR_ECHANGED || fatal_signal_pending(current)) {
 		mapping->a_ops->dirty_folio(mapping, folio);
 		return 0;
 	}

@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <errno.h>
 #include <libaio.h>
 #include <liburing.h>
+#include <unistd.h>
 
 #include "async.h"
 #include "check.h"
+
+long plain_write(int fd, const void *buf, size_t len, uint64_t off)
+{
+	ssize_t res = pwrite(fd, buf, len, (off_t)off);
+
+	return res < 0 ? -errno : res;
+}
 
 long libaio_write(int fd, const void *buf, size_t len, uint64_t off)
 {

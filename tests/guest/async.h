@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* One asynchronous write, for tests that don't care how it is asked for but that it is. */
+/* One write, for tests that don't care how it is asked for. */
 #ifndef FR_TEST_ASYNC_H
 #define FR_TEST_ASYNC_H
 
@@ -9,6 +9,7 @@
 /* A write of which the end is waited for: what it returned, or -errno */
 typedef long (*async_write_fn)(int fd, const void *buf, size_t len, uint64_t off);
 
+long plain_write(int fd, const void *buf, size_t len, uint64_t off);
 long libaio_write(int fd, const void *buf, size_t len, uint64_t off);
 long uring_write(int fd, const void *buf, size_t len, uint64_t off);
 

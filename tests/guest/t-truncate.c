@@ -40,11 +40,6 @@ struct writer {
 	long res;
 };
 
-static long plain_write(int fd, const void *buf, size_t len, uint64_t off)
-{
-	return pwrite(fd, buf, len, (off_t)off);
-}
-
 static void *write_one(void *arg)
 {
 	struct writer *w = arg;
