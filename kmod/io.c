@@ -209,7 +209,22 @@ static void fr_io_begin(struct fr_io *io, const struct fr_node *root)
 		io->limit = eof - io->pos;
 }
 
-/* Nothing could be faulted in: the address is bad. */
+/*
+ * Regions have been read, and now there is another state. What the server said
+ * for bytes that were bound then is not in the buffer any more, and these may be
+ * a gap again. What it was given of a write, it has.
+ */
+static void fr_io_anew(struct fr_io *io)
+{
+	io->anew++;
+	if (io->access == FR_READ)
+		io->nr = 0;
+}
+
+/*
+ * Nothing could be faulted in: the address is bad. A part at a time, as all of it
+ * may be more than there is memory: then what was first is gone at the end.
+ */
 static bool fr_io_fault_in(struct fr_io *io, struct iov_iter *it, size_t len)
 {
 	if (!user_backed_iter(it))
@@ -238,7 +253,8 @@ ssize_t fr_io_run(struct fr_io *io)
 		if (!begun || fr_map_txn(root) != io->txn) {
 			fr_io_begin(io, root);
 			it = *io->iter;
-			io->anew += done > 0;
+			if (done)
+				fr_io_anew(io);
 			begun = true;
 			done = 0;
 		}

@@ -11,7 +11,7 @@
  * not been asked for, step 1 goes on with these. What it served for bytes that
  * are bound by now is laid over in step 2. So the I/O sees one state of the
  * map, and comes to an end however often that changes: the bytes served only
- * ever grow.
+ * ever grow, but for a long read that finds another state between sections.
  */
 #ifndef FR_IO_H
 #define FR_IO_H

@@ -104,6 +104,65 @@ TEST(g3_long_read_beside_replacements)
 	free(buf);
 }
 
+static struct backing *interim;
+
+static int bind_interim(struct srv *s, struct tfile *f, uint64_t off, size_t size)
+{
+	(void)s, (void)off, (void)size;
+	f->hook[OP_READ] = NULL;
+	CHECK_ZERO(region_bind(f, 0, MIB, interim, 0, 0));
+	return 0;
+}
+
+/*
+ * A gap is bound while the server answers for it, and has been read from its
+ * backing when it is a gap again: then the server's bytes are wanted.
+ */
+TEST(g3_long_read_and_a_gap_bound_for_a_while)
+{
+	struct srv *disk = srv_new(&(struct srv_opts){ .no_attach = true }), *s = srv_new(NULL);
+	struct tfile *lower = srv_file(disk, "lower", MIB), *f = srv_file(s, "f", 3 * MIB);
+	struct backing *before = backing_new(3 * MIB), *after = backing_new(3 * MIB);
+	unsigned char *buf = direct_alloc(3 * MIB);
+	pid_t reader, changer;
+	int fd;
+
+	srv_start(disk);
+	interim = backing_from_fd(srv_open(lower, O_RDONLY));
+	srv_start(s);
+	srv_register(s, interim);
+	srv_register(s, before);
+	srv_register(s, after);
+	fd = srv_open(f, O_RDONLY);
+	CHECK_ZERO(region_bind(f, MIB, 2 * MIB, before, MIB, 0));
+	f->hook[OP_READ] = bind_interim;
+	lower->hang = 1u << OP_READ;
+	reader = test_fork();
+	if (!reader) {
+		CHECK_EQ(pread(fd, buf, 3 * MIB, 0), 3 * MIB);
+		CHECK_EQ(pattern_differs(buf + MIB, after->seed, MIB, 2 * MIB), 2 * MIB);
+		CHECK_EQ(pattern_differs(buf, f->seed, 0, MIB), MIB);
+		_exit(0);
+	}
+	srv_until_hanging(lower);
+	changer = test_fork();
+	if (!changer) {
+		const struct fuse_passthrough_region recs[] = {
+			REC(0, MIB, 0, 0, FUSE_REGION_UNBIND),
+			REC(MIB, 2 * MIB, after->id, MIB, FUSE_REGION_READ | FUSE_REGION_REPLACE),
+		};
+
+		CHECK_ZERO(region_msg(s->ctl, f->nodeid, recs, ARRAY_SIZE(recs)));
+		_exit(0);
+	}
+	/* The message is in force, and waits for the read of before */
+	sleep_ms(300);
+	lower->hang = 0;
+	CHECK_EQ(wait_exit(reader), 0);
+	CHECK_EQ(wait_exit(changer), 0);
+	free(buf);
+}
+
 /* Whose buffer is a mapping of a file that nobody answers for holds up his own write only. */
 static void store_beside_hung_buffer(uint64_t off, size_t len)
 {
