@@ -266,28 +266,14 @@ static long long charged(const char *dir)
 	return n;
 }
 
-static void remove_group(void *arg)
-{
-	sh("cat %s/cgroup.procs | while read p; do echo $p; done >/sys/fs/cgroup/cgroup.procs; "
-	   "rmdir %s",
-	   (char *)arg, (char *)arg);
-}
-
 /* A server can't make the kernel keep more regions than its memory limit has room for. */
 TEST(i5_memory_is_charged)
 {
-	static const char dir[] = "/sys/fs/cgroup/fr-test";
 	struct fuse_passthrough_region *recs = malloc(1000 * sizeof(*recs));
 	long long before, after;
-	struct tfile *f;
+	const char *dir = join_memory_group(NULL);
+	struct tfile *f = some_regions();
 
-	if (sh("grep -qw memory /sys/fs/cgroup/cgroup.controllers && "
-	       "echo +memory >/sys/fs/cgroup/cgroup.subtree_control && mkdir -p %s && "
-	       "echo %d >%s/cgroup.procs",
-	       dir, getpid(), dir))
-		SKIP("no memory control groups");
-	test_at_end(remove_group, (void *)dir);
-	f = some_regions();
 	before = charged(dir);
 	for (uint64_t i = 0; i < 50; i++) {
 		for (uint64_t j = 0; j < 1000; j++)

@@ -296,22 +296,8 @@ TEST(l1_chaos_with_dying_server)
 }
 
 /* 10 minutes of it: FUSE_REGIONS_TEST_SCALE=75. Memory is what 24 MiB of a control group leave. */
-static void leave_group(void *arg)
-{
-	(void)arg;
-	sh("while read p; do echo $p >/sys/fs/cgroup/cgroup.procs; done <"
-	   "/sys/fs/cgroup/fr-chaos/cgroup.procs; rmdir /sys/fs/cgroup/fr-chaos");
-}
-
 TEST(l1_chaos_without_memory)
 {
-	if (sh("grep -qw memory /sys/fs/cgroup/cgroup.controllers && "
-	       "echo +memory >/sys/fs/cgroup/cgroup.subtree_control && mkdir -p "
-	       "/sys/fs/cgroup/fr-chaos && "
-	       "echo 24M >/sys/fs/cgroup/fr-chaos/memory.high && "
-	       "echo %d >/sys/fs/cgroup/fr-chaos/cgroup.procs",
-	       getpid()))
-		SKIP("no memory control groups");
-	test_at_end(leave_group, NULL);
+	join_memory_group("memory.high=24M");
 	run(&(struct chaos){ .shift = SHIFT, .deadly = true }, 5000);
 }

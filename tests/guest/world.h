@@ -35,6 +35,13 @@ __attribute__((format(printf, 1, 2))) int sh(const char *fmt, ...);
 /* Become an ordinary user without any capability, keeping descriptors */
 void become_nobody(void);
 
+/*
+ * Put this process into a memory control group of its own until the test ends,
+ * with @limit ("memory.max=16M", NULL: none) for it; skips the test where there
+ * are none. Returns the group's directory.
+ */
+const char *join_memory_group(const char *limit);
+
 /* Drop one capability from this process (CAP_*) */
 void drop_capability(int cap);
 
