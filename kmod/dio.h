@@ -19,6 +19,9 @@ struct fr_dio {
 	bool dirty;
 };
 
+/* A buffer of more than this is not pinned where that is a courtesy. */
+#define FR_DIO_COURTESY	(16U << 20)
+
 struct fr_dio *fr_dio_pin(struct iov_iter *iter, unsigned int access);
 void fr_dio_unpin(struct fr_dio *dio);
 

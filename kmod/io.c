@@ -229,6 +229,7 @@ static bool fr_io_fault_in(struct fr_io *io, struct iov_iter *it, size_t len)
 {
 	if (!user_backed_iter(it))
 		return false;
+	len = min_t(size_t, len, FR_IO_SECTION);
 	if (io->access == FR_READ)
 		return fault_in_iov_iter_writeable(it, len) < len;
 	return fault_in_iov_iter_readable(it, len) < len;

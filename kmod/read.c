@@ -210,7 +210,8 @@ out:
 	if (ret) {
 		fr_iter_restore(to, mark, count);
 		if (user_backed_iter(to))
-			fault_in_iov_iter_writeable(to, count);
+			fault_in_iov_iter_writeable(to, min_t(size_t, count,
+							      FR_IO_SECTION));
 	}
 	return fr_read_rest(fi, iocb, to);
 }

@@ -376,6 +376,36 @@ static ssize_t fr_write_any(struct fr_inode *fi, struct kiocb *iocb,
 	return done ?: ret;
 }
 
+/*
+ * A write holds pages, and stores into these wait for it: they are not to wait
+ * for who answers faults in its buffer, too. So the buffer is pinned, unless it
+ * is large, or memory of a kind that cannot be. -EFAULT: it was not, and nothing
+ * is done.
+ */
+static ssize_t fr_write_pinned(struct fr_inode *fi, struct kiocb *iocb,
+			       struct iov_iter *from)
+{
+	size_t count = iov_iter_count(from);
+	struct fr_dio *dio;
+	struct iov_iter it;
+	ssize_t ret;
+
+	if (!user_backed_iter(from) || count > FR_DIO_COURTESY)
+		return -EFAULT;
+	dio = fr_dio_pin(from, FR_WRITE);
+	if (IS_ERR(dio))
+		return PTR_ERR(dio);
+	ret = -EFAULT;
+	if (dio->len == count) {
+		iov_iter_bvec(&it, ITER_SOURCE, dio->bv, dio->nr, dio->len);
+		ret = fr_write_any(fi, iocb, &it);
+		if (ret > 0)
+			iov_iter_advance(from, ret);
+	}
+	fr_dio_unpin(dio);
+	return ret;
+}
+
 /* Not simply all in one region. Apart, for what it needs on the stack is much. */
 static noinline ssize_t fr_write_rest(struct fr_inode *fi, struct kiocb *iocb,
 				      struct iov_iter *from)
@@ -384,15 +414,14 @@ static noinline ssize_t fr_write_rest(struct fr_inode *fi, struct kiocb *iocb,
 
 	if (iocb->ki_flags & IOCB_NOWAIT)
 		return -EAGAIN;	/* what follows may wait anywhere */
-	/*
-	 * A write holds pages, and stores into these wait for it: they are not
-	 * to wait for who answers faults in its buffer, too.
-	 */
-	if (READ_ONCE(fi->stores) && user_backed_iter(from))
-		return fr_dio(fi, iocb, from, FR_WRITE);
 	if (!(iocb->ki_flags & IOCB_APPEND)) {
 		ret = generic_write_checks(iocb, from);
 		if (ret <= 0)
+			return ret;
+	}
+	if (READ_ONCE(fi->stores)) {
+		ret = fr_write_pinned(fi, iocb, from);
+		if (ret != -EFAULT)
 			return ret;
 	}
 	return fr_write_any(fi, iocb, from);

@@ -315,6 +315,49 @@ TEST(r5_secret_memory)
 	CHECK_EQ(pread(fd, p, LEN, 2 * PAGE), LEN);
 }
 
+/* The same memory, into a file that was stored into through a mapping */
+TEST(w1_write_of_secret_memory_beside_stores)
+{
+	struct tfile *f = bound(NULL, true);
+	int fd = srv_open(f, O_RDWR), secret = (int)syscall(SYS_memfd_secret, 0);
+	unsigned char *p, *q;
+
+	if (secret < 0)
+		SKIP("no memfd_secret(2): %m");
+	CHECK_OK(ftruncate(secret, LEN));
+	p = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, secret, 0);
+	q = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(p != MAP_FAILED && q != MAP_FAILED);
+	memset(p, 1, LEN);
+	q[50 * PAGE] = 2;
+	CHECK_EQ(pwrite(fd, p, 100, 2 * PAGE), 100);
+	CHECK_EQ(pwrite(fd, p, LEN, 2 * PAGE), LEN); /* over edges */
+	expect_file(f, fd, SIZE);
+}
+
+/* The buffer is a mapping of more than all memory that the writer may have. */
+TEST(w1_write_without_memory)
+{
+	const uint64_t len = 24 * MIB;
+	struct backing *src = backing_new_in(mount_ext4(100), len), *to;
+	struct tfile *f = srv_stored((struct srv_opts){ 0 }, NULL, len, &to, NULL);
+	int fd = srv_open(f, O_RDWR);
+	unsigned char *p;
+
+	CHECK_ZERO(region_bind(f, 5, len - 5, to, 5, RW));
+	CHECK_OK(fsync(src->fd));
+	CHECK_ZERO(posix_fadvise(src->fd, 0, 0, POSIX_FADV_DONTNEED));
+	p = mmap(NULL, len, PROT_READ, MAP_SHARED, src->fd, 0);
+	CHECK(p != MAP_FAILED);
+	join_memory_group("memory.max=8M");
+	CHECK_EQ(pwrite(fd, p, len - 10, 10), len - 10);
+	to->seed = src->seed;
+	expect_read(f, fd, MIB, MIB);
+	expect_read(f, fd, len - MIB, MIB);
+	munmap(p, len);
+	close(src->fd);
+}
+
 /* Somebody watches the backing: events are raised where sleeping is allowed. */
 TEST(r4_libaio_on_a_watched_backing)
 {
