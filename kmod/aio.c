@@ -4,6 +4,7 @@
  * completes it, and the completion speaks of the FUSE file again.
  */
 
+#include <linux/file.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 
@@ -18,6 +19,7 @@
  * @orig:	the caller's; its file keeps the fr_inode and the fr_conn alive
  * @fi:		the inode; its fr_conn's srcu is held until completion
  * @idx:	for srcu_up_read()
+ * @watched:	the backing's file, when somebody is to be told of the I/O
  * @write:	which way
  * @dio:	its buffer, when that was user memory
  * @res:	result, while @work is queued
@@ -29,6 +31,7 @@ struct fr_aio {
 	struct kiocb *orig;
 	struct fr_inode *fi;
 	int idx;
+	struct file *watched;
 	bool write;
 	struct fr_dio *dio;
 	long res;
@@ -43,22 +46,20 @@ static void fr_aio_put(struct fr_aio *aio)
 		kmem_cache_free(fr_aio_cache, aio);
 }
 
+/* What waits for pages, whose holders may wait for a server that binds. */
 static void fr_aio_work(struct work_struct *work)
 {
 	struct fr_aio *aio = container_of(work, struct fr_aio, work);
-	struct file *file = aio->iocb.ki_filp;
 	struct kiocb *orig = aio->orig;
 	long res = aio->res;
 
-	if (aio->write)
-		kiocb_end_write(&aio->iocb);
-	if (aio->write && res > 0)
-		fsnotify_modify(file);
-	else if (res >= 0)
-		fsnotify_access(file);
-	srcu_up_read(&aio->fi->conn->srcu, aio->idx);
-
-	/* These wait for pages, whose holders may wait for a server that binds */
+	if (aio->watched) {
+		if (aio->write)
+			fsnotify_modify(aio->watched);
+		else
+			fsnotify_access(aio->watched);
+		fput(aio->watched);
+	}
 	if (aio->write && res > 0)
 		fr_write_done(aio->fi, orig->ki_pos, res);
 	if (aio->dio)
@@ -69,12 +70,20 @@ static void fr_aio_work(struct work_struct *work)
 	orig->ki_complete(orig, res);
 }
 
-/* Any context. iocb->ki_pos is the backing's: only the count is of use. */
+/*
+ * Any context. iocb->ki_pos is the backing's: only the count is of use. The
+ * backing is done with, and who waits for that does not wait for the rest.
+ */
 static void fr_aio_complete(struct kiocb *iocb, long res)
 {
 	struct fr_aio *aio = container_of(iocb, struct fr_aio, iocb);
 
 	aio->res = res;
+	if (res > 0 && unlikely(fr_rw_watched(iocb->ki_filp)))
+		aio->watched = get_file(iocb->ki_filp);
+	if (aio->write)
+		kiocb_end_write(iocb);
+	srcu_up_read(&aio->fi->conn->srcu, aio->idx);
 	queue_work(fr_io_wq, &aio->work);
 }
 
@@ -102,6 +111,7 @@ static ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
 	refcount_set(&aio->count, 2);
 	aio->orig = iocb;
 	aio->fi = fi;
+	aio->watched = NULL;
 	aio->write = access == FR_WRITE;
 	aio->dio = iocb->private;
 	INIT_WORK(&aio->work, fr_aio_work);
