@@ -60,7 +60,8 @@
  *   EISDIR   it is a directory
  *   EINVAL   it is not a regular file, or one without read_iter/write_iter; or
  *            it is on overlayfs or FUSE, and was opened with O_APPEND or
- *            O_DIRECT, which those hand on to what lies below them
+ *            O_DIRECT, which those hand on to what lies below them (nor
+ *            may the descriptor get these flags later, by fcntl())
  *   ELOOP    it lives on this same connection, or on another one that is
  *            attached, or has open files from when it was; or its file system is stacked as deep as
  *            max_stack_depth, or deeper
