@@ -104,8 +104,11 @@ static struct text function_text(const char *name)
 static void forget_filters(void *arg)
 {
 	(void)arg;
-	for (size_t i = 0; i < ARRAY_SIZE(injectors); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(injectors); i++) {
 		injector_set(injectors[i], "stacktrace-depth", 0);
+		injector_set(injectors[i], "reject-start", 0);
+		injector_set(injectors[i], "reject-end", 0);
+	}
 }
 
 static void open_nth(void)
@@ -144,6 +147,16 @@ void fault_begin_in(const char *function)
 {
 	open_nth();
 	filter(function_text(function));
+}
+
+void fault_spare(const char *function)
+{
+	struct text text = function_text(function);
+
+	for (size_t i = 0; i < ARRAY_SIZE(injectors); i++) {
+		CHECK(injector_set(injectors[i], "reject-start", text.start));
+		CHECK(injector_set(injectors[i], "reject-end", text.end));
+	}
 }
 
 void fault_arm(unsigned int nth)

@@ -18,6 +18,9 @@ void fault_begin(void);
 /* The same for what the kernel's @function asks for, itself or through what it calls */
 void fault_begin_in(const char *function);
 
+/* But not what the kernel's @function asks for, which does not bear it */
+void fault_spare(const char *function);
+
 /* The @nth one from now on fails, in the thread that calls */
 void fault_arm(unsigned int nth);
 
