@@ -219,6 +219,9 @@ void attr_ioctl(fuse_req_t req, fuse_ino_t nodeid, unsigned int cmd, void *arg,
 		err = ioctl(fd, cmd, &u) < 0 ? errno : 0;
 	else if (cmd == FS_IOC_SETFLAGS && in_size == sizeof(u.flags))
 		err = set_flags(fd, *(const unsigned int *)in);
+	/* ctime has changed, and FUSE, which hands this on, does not know */
+	if (!err && !get)
+		fuse_lowlevel_notify_inval_inode(cutfs.session, nodeid, -1, 0);
 	if (fd >= 0)
 		close(fd);
 	if (err)
