@@ -285,7 +285,9 @@ ssize_t fr_io_run(struct fr_io *io)
 		    !fr_io_fault_in(io, &it, io->limit - done))
 			break;
 	}
+	if (err)
+		io->err = err;
 	if (io->span != io->own)
 		kvfree(io->span);
-	return done ?: err ?: io->err;
+	return done ?: io->err;
 }

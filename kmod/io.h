@@ -46,7 +46,8 @@ struct fr_span {
  * @fault:	a page fault reads, inside of the mmap lock
  * @limit:	bytes from @pos on that can be done: the end of file comes
  *		next, or something failed there
- * @err:	what failed at @limit
+ * @err:	what failed at @limit, and afterwards: what failed, if anything did,
+ *		behind the bytes done
  * @txn:	state of the map that the rest is about
  * @scan:	no gap before this position is left to be served
  * @anew:	how often there was another state when a section was over
