@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Attributes: a truncate trims regions, and a stat() after stores through a
- * mapping of a backing asks the server. For this an inode with regions has a
- * table of inode operations of ours.
+ * Attributes: a truncate trims regions, a file that grows shows what is bound
+ * behind its old end, and a stat() after stores through a mapping of a backing
+ * asks the server. For this an inode with regions has a table of inode operations
+ * of ours.
  *
  * These run without a file of ours being open, hence without a reference to
  * the module: fr_pending counts them instead (main.c).
  */
 
+#include <linux/fs.h>
+#include <linux/falloc.h>
 #include <linux/spinlock.h>
 
 #include "fuse.h"
@@ -51,14 +54,23 @@ static int fr_attr_truncate(struct mnt_idmap *idmap, struct dentry *dentry,
 			    struct iattr *attr, loff_t old)
 {
 	struct fr_inode *fi = fr_inode_find(d_inode(dentry));
-	bool shorter = attr->ia_size < old;
-	int err;
+	bool shorter = attr->ia_size < old, longer = attr->ia_size > old;
+	struct fr_hold hold;
+	int err = 0;
 
 	if (!fi)
 		return fr_orig_iops->setattr(idmap, dentry, attr);
 	if (shorter)
 		fr_attr_stop_writers(fi);
-	err = fr_orig_iops->setattr(idmap, dentry, attr);
+	/* FUSE drops the page that the file ends in; dirty, it has its new size */
+	if (longer) {
+		fr_hold_begin(fi, &hold, old, old, FR_HOLD_WRITE);
+		err = fr_hold_flush(fi, old, old, true);
+	}
+	if (!err)
+		err = fr_orig_iops->setattr(idmap, dentry, attr);
+	if (longer)
+		fr_hold_end(fi, &hold);
 	/*
 	 * A file that grows keeps what is bound past its end. An O_TRUNC that
 	 * the server did in OPEN has set the size already; if the map has
@@ -91,6 +103,28 @@ static int fr_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 	}
 	fr_pending_done();
 	return err;
+}
+
+/* The server's; one that makes the file longer, as setattr does. */
+long fr_fallocate(struct file *file, int mode, loff_t offset, loff_t len)
+{
+	struct fr_inode *fi = fr_file_inode(file);
+	struct fr_hold hold;
+	loff_t eof;
+	long ret;
+
+	eof = i_size_read(file_inode(file));
+	if (!fi || !fr_load_root(fi->map.root) ||
+	    (mode & FALLOC_FL_KEEP_SIZE) || offset + len <= eof)
+		return fr_orig_fops->fallocate(file, mode, offset, len);
+	fr_hold_begin(fi, &hold, eof, eof, FR_HOLD_WRITE);
+	ret = fr_hold_flush(fi, eof, eof, false);
+	if (!ret)
+		ret = fr_orig_fops->fallocate(file, mode, offset, len);
+	if (!ret)
+		fr_drop(fi, eof, eof, FR_DROP_WRITTEN);
+	fr_hold_end(fi, &hold);
+	return ret;
 }
 
 static int fr_getattr(struct mnt_idmap *idmap, const struct path *path,

@@ -52,6 +52,8 @@ void fr_file_ops_init(struct file_operations *fops,
 	fops->fsync = fr_fsync;
 	fops->splice_read = fr_splice_read;
 	fops->fadvise = fr_fadvise;
+	if (orig->fallocate)
+		fops->fallocate = fr_fallocate;
 	fops->release = fr_release;
 }
 

@@ -309,6 +309,7 @@ int fr_fsync(struct file *file, loff_t start, loff_t end, int datasync);
 /* attr.c */
 void fr_attr_take_over(struct fr_inode *fi);
 void fr_attr_give_back(struct fr_inode *fi);
+long fr_fallocate(struct file *file, int mode, loff_t offset, loff_t len);
 
 /* mmap.c */
 int fr_mmap(struct file *file, struct vm_area_struct *vma);

@@ -126,14 +126,15 @@ static int fr_write_prepare(struct kiocb *iocb, bool locked)
 /*
  * The first @len bytes of @from, piece by piece. @bound: past the end of file,
  * under the inode lock, and not if that takes the server. -FR_ECHANGED: it does;
- * or the file is being truncated.
+ * or the file is being truncated. Pages change from @start on.
  */
 static ssize_t fr_write_cut(struct fr_inode *fi, struct kiocb *iocb,
-			    struct iov_iter *from, size_t len, bool bound)
+			    struct iov_iter *from, size_t len, bool bound,
+			    u64 start)
 {
-	u64 start = iocb->ki_pos, last = start + len - 1;
+	u64 pos = iocb->ki_pos, last = pos + len - 1;
 	struct fr_io io = {
-		.fi = fi, .iocb = iocb, .iter = from, .pos = start,
+		.fi = fi, .iocb = iocb, .iter = from, .pos = pos,
 		.want = len, .access = FR_WRITE, .bound = bound,
 	};
 	struct fr_hold hold;
@@ -159,25 +160,27 @@ out:
 	return ret;
 }
 
-/* All of @from, past the end of file that was at @eof, by the server. */
+/*
+ * All of @from, past the end of file that was at @eof, by the server. The page
+ * that the file ended in has zeroes from there on, where bytes may be bound that
+ * are the file's now.
+ */
 static ssize_t fr_write_past_gap(struct fr_inode *fi, struct kiocb *iocb,
 				 struct iov_iter *from, u64 eof)
 {
 	bool append = iocb->ki_flags & IOCB_APPEND;
-	u64 start = append ? eof : iocb->ki_pos;
 	struct fr_hold hold;
 	ssize_t ret;
 
 	/* FUSE finds out where an append goes, maybe further behind by then */
-	fr_hold_begin(fi, &hold, start, FR_LAST_MAX, FR_HOLD_WRITE);
-	ret = fr_hold_flush(fi, start, FR_LAST_MAX, false);
+	fr_hold_begin(fi, &hold, eof, FR_LAST_MAX, FR_HOLD_WRITE);
+	ret = fr_hold_flush(fi, eof, FR_LAST_MAX, false);
 	if (!ret)
 		ret = fr_write_gap(iocb, iocb->ki_pos, from);
 	if (ret > 0) {
 		if (!append)
 			iocb->ki_pos += ret;
-		fr_drop(fi, iocb->ki_pos - ret, iocb->ki_pos - 1,
-			FR_DROP_WRITTEN);
+		fr_drop(fi, eof, iocb->ki_pos - 1, FR_DROP_WRITTEN);
 	}
 	fr_hold_end(fi, &hold);
 	return ret;
@@ -261,7 +264,7 @@ static ssize_t fr_write_inside(struct fr_inode *fi, struct kiocb *iocb,
 	if (!ret && alone && len == iov_iter_count(from) &&
 	    !fr_cache_busy(fi, iocb->ki_filp))
 		ret = fr_write_fast(fi, iocb, from, true);
-	return ret ?: fr_write_cut(fi, iocb, from, len, false);
+	return ret ?: fr_write_cut(fi, iocb, from, len, false, iocb->ki_pos);
 }
 
 /* Is [@pos, @pos + @len), all past the size, in a region that may extend it? */
@@ -327,7 +330,7 @@ static ssize_t fr_write_past(struct fr_inode *fi, struct kiocb *iocb,
 	if (ret > 0)
 		ret = fr_write_prepare(iocb, true) ?: ret;
 	if (ret > 0)
-		ret = fr_write_cut(fi, iocb, from, ret, true);
+		ret = fr_write_cut(fi, iocb, from, ret, true, eof);
 	if (append)
 		iocb->ki_flags |= IOCB_APPEND;
 out:
