@@ -209,7 +209,7 @@ static void fr_fuse_put(struct super_block *sb, struct inode *inode)
 	INIT_WORK(&put->work, fr_put_work);
 	put->inode = inode;
 	put->sb = sb;
-	queue_work(fr_wq, &put->work);
+	queue_work(fr_end_wq, &put->work);
 }
 
 void fr_fuse_iput(struct inode *inode)

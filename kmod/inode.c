@@ -279,7 +279,7 @@ void fr_inode_evict(struct inode *inode)
 	atomic_inc(&fr_pending);
 	if ((current->flags & PF_KTHREAD) ||
 	    task_work_add(current, &fi->twork, TWA_RESUME))
-		queue_work(fr_wq, &fi->free_work);
+		queue_work(fr_end_wq, &fi->free_work);
 }
 
 int fr_inode_init(void)

@@ -10,6 +10,7 @@
 #include "regions.h"
 
 struct workqueue_struct *fr_wq;		/* what may wait for a server */
+struct workqueue_struct *fr_end_wq;	/* what may wait for works of that one */
 struct workqueue_struct *fr_io_wq;	/* what may wait for pages */
 struct workqueue_struct *fr_write_wq;	/* what somebody in srcu waits for */
 
@@ -35,6 +36,7 @@ static void fr_drain(void)
 	synchronize_rcu_tasks();	/* who is about to count itself, has */
 	wait_var_event(&fr_pending, !atomic_read(&fr_pending));
 	synchronize_rcu_tasks();	/* who has uncounted itself, is out */
+	destroy_workqueue(fr_end_wq);
 	destroy_workqueue(fr_wq);
 	destroy_workqueue(fr_io_wq);
 	destroy_workqueue(fr_write_wq);
@@ -58,10 +60,13 @@ static int __init fr_init(void)
 	fr_wq = alloc_workqueue("fuse_regions", WQ_UNBOUND | WQ_HIGHPRI, 0);
 	if (!fr_wq)
 		goto err_inode;
+	fr_end_wq = alloc_workqueue("fuse_regions_end", WQ_UNBOUND, 0);
+	if (!fr_end_wq)
+		goto err_wq;
 	fr_io_wq = alloc_workqueue("fuse_regions_io",
 				   WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (!fr_io_wq)
-		goto err_wq;
+		goto err_end_wq;
 	fr_write_wq = alloc_workqueue("fuse_regions_write",
 				      WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (!fr_write_wq)
@@ -80,6 +85,8 @@ err_write_wq:
 	destroy_workqueue(fr_write_wq);
 err_io_wq:
 	destroy_workqueue(fr_io_wq);
+err_end_wq:
+	destroy_workqueue(fr_end_wq);
 err_wq:
 	destroy_workqueue(fr_wq);
 err_inode:

@@ -271,6 +271,7 @@ static inline struct fr_inode *fr_file_inode(struct file *file)
 
 /* main.c */
 extern struct workqueue_struct *fr_wq;
+extern struct workqueue_struct *fr_end_wq;
 extern struct workqueue_struct *fr_io_wq;
 extern struct workqueue_struct *fr_write_wq;
 extern atomic_t fr_pending;
