@@ -8,6 +8,7 @@
 
 #include <linux/bvec.h>
 #include <linux/highmem.h>
+#include <linux/kmemleak.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
@@ -19,8 +20,14 @@
 #include "io.h"
 
 const struct address_space_operations *fr_orig_aops __read_mostly;
-static struct address_space_operations fr_aops;
 static DEFINE_SPINLOCK(fr_aops_lock);
+
+/*
+ * Never freed once an inode had it: a write to a file that is not ours takes
+ * its functions from here, FUSE's own, before and after it waits for a server,
+ * and nothing tells when it has.
+ */
+static struct address_space_operations *fr_aops;
 
 /*
  * Fill @size bytes of @it, which are @folio's, as a read would. @bound: without
@@ -214,19 +221,19 @@ void fr_cache_take_over(struct fr_inode *fi)
 	struct address_space *mapping = fi->inode->i_mapping;
 
 	lockdep_assert_held(&fi->map_lock);
-	if (mapping->a_ops == &fr_aops)
+	if (mapping->a_ops == fr_aops)
 		return;
 	spin_lock(&fr_aops_lock);
 	if (!fr_orig_aops) {
 		fr_orig_aops = mapping->a_ops;
-		fr_aops = *fr_orig_aops;
-		fr_aops.read_folio = fr_read_folio;
-		fr_aops.readahead = fr_readahead;
-		fr_aops.writepages = fr_writepages;
-		fr_aops.launder_folio = fr_launder_folio;
+		*fr_aops = *fr_orig_aops;
+		fr_aops->read_folio = fr_read_folio;
+		fr_aops->readahead = fr_readahead;
+		fr_aops->writepages = fr_writepages;
+		fr_aops->launder_folio = fr_launder_folio;
 	}
 	spin_unlock(&fr_aops_lock);
-	WRITE_ONCE(mapping->a_ops, &fr_aops);
+	WRITE_ONCE(mapping->a_ops, fr_aops);
 	/* Begun before that */
 	if (fr_fuse_in_writeback(fi->inode))
 		fr_cache_sent_back(fi);
@@ -237,7 +244,7 @@ void fr_cache_give_back(struct fr_inode *fi)
 {
 	struct address_space *mapping = fi->inode->i_mapping;
 
-	if (mapping->a_ops == &fr_aops)
+	if (mapping->a_ops == fr_aops)
 		WRITE_ONCE(mapping->a_ops, fr_orig_aops);
 }
 
@@ -264,4 +271,18 @@ int fr_cache_flush(struct fr_inode *fi, u64 start, u64 last, bool nowait)
 		fr_fuse_wait_writeback(fi->inode);
 	}
 	return 0;
+}
+
+int fr_cache_init(void)
+{
+	fr_aops = kzalloc(sizeof(*fr_aops), GFP_KERNEL);
+	return fr_aops ? 0 : -ENOMEM;
+}
+
+void fr_cache_exit(void)
+{
+	if (fr_orig_aops)
+		kmemleak_not_leak(fr_aops);
+	else
+		kfree(fr_aops);
 }

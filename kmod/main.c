@@ -52,9 +52,12 @@ static int __init fr_init(void)
 	err = fr_aio_init();
 	if (err)
 		goto err_node;
-	err = fr_inode_init();
+	err = fr_cache_init();
 	if (err)
 		goto err_aio;
+	err = fr_inode_init();
+	if (err)
+		goto err_cache;
 	err = -ENOMEM;
 	/* Binders and writers wait for stale pages to be dropped */
 	fr_wq = alloc_workqueue("fuse_regions", WQ_UNBOUND | WQ_HIGHPRI, 0);
@@ -91,6 +94,8 @@ err_wq:
 	destroy_workqueue(fr_wq);
 err_inode:
 	fr_inode_exit();
+err_cache:
+	fr_cache_exit();
 err_aio:
 	fr_aio_exit();
 err_node:
@@ -105,6 +110,7 @@ static void __exit fr_exit(void)
 	fr_drain();
 	fr_confine_exit();
 	fr_inode_exit();
+	fr_cache_exit();
 	fr_aio_exit();
 	fr_node_exit();
 }

@@ -325,6 +325,8 @@ static inline u64 fr_folio_last(struct folio *folio)
 	return folio_pos(folio) + folio_size(folio) - 1;
 }
 
+int fr_cache_init(void);
+void fr_cache_exit(void);
 void fr_cache_take_over(struct fr_inode *fi);
 void fr_cache_give_back(struct fr_inode *fi);
 /* May there be something to flush? Costs what each read and write can bear. */
