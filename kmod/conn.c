@@ -86,6 +86,7 @@ void fr_conn_put(struct fr_conn *conn)
 	list_del_rcu(&conn->list);
 	mutex_unlock(&fr_conn_mutex);
 
+	synchronize_srcu_expedited(&conn->srcu); /* polled for, see hold.c */
 	srcu_barrier(&conn->srcu);	/* retired map nodes, see bind.c */
 	cleanup_srcu_struct(&conn->srcu);
 	xa_destroy(&conn->backings);
