@@ -78,7 +78,7 @@ static int fr_attr_truncate(struct mnt_idmap *idmap, struct dentry *dentry,
 	 */
 	if (!err && (shorter ||
 		     ((attr->ia_valid & ATTR_OPEN) &&
-		      READ_ONCE(fi->trunc_txn) == fr_inode_txn(fi))))
+		      READ_ONCE(fi->trunc_txn) == READ_ONCE(fi->txn))))
 		fr_bind_trim(fi, attr->ia_size);
 	if (shorter)
 		fr_attr_let_writers_go(fi);

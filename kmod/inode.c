@@ -165,16 +165,6 @@ struct fr_inode *fr_inode_get(struct inode *inode, struct fr_conn *conn)
 	}
 }
 
-/* The message that made the map what it is: one that failed made nothing. */
-u64 fr_inode_txn(struct fr_inode *fi)
-{
-	int idx = srcu_read_lock(&fi->conn->srcu);
-	u64 txn = fr_map_txn(fr_load_root(fi->map.root));
-
-	srcu_read_unlock(&fi->conn->srcu, idx);
-	return txn;
-}
-
 /* @inode is about to be opened with O_TRUNC. Atomic. */
 void fr_inode_note_trunc(struct inode *inode)
 {
@@ -183,7 +173,7 @@ void fr_inode_note_trunc(struct inode *inode)
 	rcu_read_lock();
 	fi = rhashtable_lookup(&fr_inodes, &inode, fr_inode_params);
 	if (fi)
-		WRITE_ONCE(fi->trunc_txn, fr_inode_txn(fi));
+		WRITE_ONCE(fi->trunc_txn, READ_ONCE(fi->txn));
 	rcu_read_unlock();
 }
 

@@ -121,7 +121,9 @@ enum fr_stores {
  * @mapped:	a backing was mapped for writing: stores go unseen from then on
  * @mapped_first: the file's pages that such mappings have had lie from here on;
  * @mapped_last:  and up to here; @holds_lock
- * @trunc_txn:	fr_inode_txn() when the file was last opened with O_TRUNC
+ * @txn:	the message that made @map what it is: not one that failed; @map_lock,
+ *		and none to look at it
+ * @trunc_txn:	@txn when the file was last opened with O_TRUNC
  * @written:	a backing was written since the last fsync; no lock, see sync.c
  * @synced:	the backings have been synced at all; @sync_lock
  * @errs_seen:	fr_conn.nr_errs when the last fsync was begun; conn->lock
@@ -152,6 +154,7 @@ struct fr_inode {
 	struct list_head entry;
 	unsigned int nr_files;
 	bool hashed;
+	u64 txn;
 	u64 trunc_txn;
 	u64 errs_seen;
 	bool synced;
@@ -224,7 +227,6 @@ struct fr_inode *fr_inode_get(struct inode *inode, struct fr_conn *conn);
 void fr_inode_put(struct fr_inode *fi);
 void fr_inode_evict(struct inode *inode);
 void fr_inode_detach_all(struct fr_conn *conn);
-u64 fr_inode_txn(struct fr_inode *fi);
 void fr_inode_note_trunc(struct inode *inode);
 bool fr_inode_file_opened(struct fr_inode *fi);
 void fr_inode_file_closed(struct fr_inode *fi);
