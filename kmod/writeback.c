@@ -58,7 +58,7 @@ static int fr_folio_write(struct fr_inode *fi, struct folio *folio, size_t len)
 	/* A byte of it was unbound just now, or this task is being killed */
 	if (ret == -FR_ECHANGED || fatal_signal_pending(current)) {
 		mapping->a_ops->dirty_folio(mapping, folio);
-		return 0;
+		return ret == -FR_ECHANGED ? ret : 0;
 	}
 	return ret ?: -EIO;
 }
@@ -89,6 +89,10 @@ static int fr_writepages_bound(struct fr_inode *fi,
 		err = fr_folio_write(fi, folio, min_t(u64, folio_size(folio),
 						      size - folio_pos(folio)));
 		folio_end_writeback(folio);
+		if (err == -FR_ECHANGED) {
+			*more = true;
+			err = 0;
+		}
 		if (err)
 			mapping_set_error(mapping, err);
 	}
@@ -228,6 +232,8 @@ static int fr_folio_launder(struct fr_inode *fi, struct folio *folio)
 		return 0;
 	err = fr_folio_write(fi, folio,
 			     min_t(u64, folio_size(folio), size - pos));
+	if (err == -FR_ECHANGED)	/* dirty again, and not to be dropped */
+		return -EBUSY;
 	/* It stays, for whoever drops it may tell nobody */
 	if (err)
 		folio->mapping->a_ops->dirty_folio(folio->mapping, folio);
