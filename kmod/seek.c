@@ -2,6 +2,7 @@
 /* Seeking, and advice about what will be read. */
 
 #include <linux/fadvise.h>
+#include <linux/sched/signal.h>
 
 #include "cut.h"
 #include "regions.h"
@@ -33,33 +34,57 @@ orig:
 	return fr_orig_fops->llseek(file, offset, whence);
 }
 
-/* Advice that is about pages goes to the backings' pages. */
-static int fr_fadvise_regions(struct fr_inode *fi, loff_t offset, u64 len,
-			      int advice)
+/* The first bytes of [@pos, @last] that are bound, and a reference to where. */
+static struct fr_backing *fr_fadvise_next(struct fr_inode *fi, u64 pos,
+					  u64 last, struct fr_piece *piece,
+					  u64 *from)
 {
-	const struct cred *old;
-	struct fr_piece piece;
+	struct fr_backing *backing = NULL;
 	struct fr_cut cut;
-	int idx, err = 0;
+	int idx;
 
 	idx = srcu_read_lock(&fi->conn->srcu);
-	fr_cut_begin(&cut, fr_load_root(fi->map.root), offset, len, FR_READ);
-	while (!err && fr_cut_next(&cut, &piece)) {
-		struct fr_backing *backing;
-		u64 from;
-
-		if (!piece.region)
+	fr_cut_begin(&cut, fr_load_root(fi->map.root), pos, last - pos + 1,
+		     FR_READ);
+	while (!backing && fr_cut_next(&cut, piece)) {
+		if (!piece->region)
 			continue;
-		backing = fr_region_backing(piece.region);
-		from = fr_region_backing_pos(piece.region, piece.pos);
-		if (from >= i_size_read(file_inode(backing->file)))
-			continue;
-		old = override_creds(backing->cred);
-		err = vfs_fadvise(backing->file, from,
-				  piece.last - piece.pos + 1, advice);
-		revert_creds(old);
+		backing = fr_region_backing(piece->region);
+		fr_backing_get(backing);
+		*from = fr_region_backing_pos(piece->region, piece->pos);
 	}
 	srcu_read_unlock(&fi->conn->srcu, idx);
+	return backing;
+}
+
+/*
+ * Advice that is about pages goes to the backings' pages; not inside of srcu, as
+ * there may be a million regions, on a slow disk, and somebody who unbinds.
+ */
+static int fr_fadvise_regions(struct fr_inode *fi, u64 pos, u64 last,
+			      int advice)
+{
+	struct fr_backing *backing;
+	const struct cred *old;
+	struct fr_piece piece;
+	int err = 0;
+	u64 from;
+
+	for (; !err && pos <= last; pos = piece.last + 1) {
+		backing = fr_fadvise_next(fi, pos, last, &piece, &from);
+		if (!backing)
+			break;
+		if (from < i_size_read(file_inode(backing->file))) {
+			old = override_creds(backing->cred);
+			err = vfs_fadvise(backing->file, from,
+					  piece.last - piece.pos + 1, advice);
+			revert_creds(old);
+		}
+		fr_backing_put(backing);
+		if (fatal_signal_pending(current))
+			err = -EINTR;
+		cond_resched();
+	}
 	return err;
 }
 
@@ -76,5 +101,5 @@ int fr_fadvise(struct file *file, loff_t offset, loff_t len, int advice)
 		return 0;
 	if (!len || len > eof - offset)
 		len = eof - offset;
-	return fr_fadvise_regions(fi, offset, len, advice);
+	return fr_fadvise_regions(fi, offset, offset + len - 1, advice);
 }

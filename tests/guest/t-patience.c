@@ -69,6 +69,35 @@ TEST(g2_unbind_beside_a_long_read)
 	expect_read(g, in, 0, SIZE);
 }
 
+/* Advice about many regions is many reads from a slow disk; the other file's region goes meanwhile. */
+TEST(g2_unbind_beside_advice)
+{
+	struct backing *b;
+	struct tfile *f = on_slow_backing(&b), *g = f + 1;
+	uint64_t begun, took;
+	int fd, status;
+	pid_t pid;
+
+	fd = srv_open(f, O_RDONLY);
+	close(srv_open(g, O_RDONLY));
+	for (uint64_t i = 0; i < 60; i++)
+		CHECK_ZERO(region_bind(f, i * 2 * PAGE, PAGE, b, i * 64 * PAGE, 0));
+	CHECK_ZERO(region_bind(g, 0, SIZE, b, 0, 0));
+	pid = test_fork();
+	if (!pid) {
+		CHECK_ZERO(posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED));
+		_exit(0);
+	}
+	sleep_ms(300);
+	begun = now_ms();
+	CHECK_ZERO(region_unbind(g, 0, 0));
+	took = now_ms() - begun;
+	note("the unbind took %llu ms", (unsigned long long)took);
+	CHECK_EQ(waitpid(pid, &status, WNOHANG), 0);
+	CHECK(took < 1000);
+	CHECK_EQ(wait_exit(pid), 0);
+}
+
 /* It sees one state of the map, though that changes in the middle of it. */
 TEST(g3_long_read_beside_replacements)
 {
