@@ -36,12 +36,20 @@ static loff_t fr_attr_size(struct mnt_idmap *idmap, struct dentry *dentry)
  * file becomes shorter: the server truncates its backings before FUSE knows the
  * new size, and what came between the two would be of a file that there never
  * was. Writers do not wait for the server while they are waited for.
+ *
+ * Nor for this inode's lock. They may wait for that of their backing, which can be
+ * on another FUSE mount, and lockdep has one class for the inode locks of all mounts
+ * of a type: to its eyes they would. (A class of our own is no way out: lockdep
+ * does not bear it that a module goes while a lock of its class is held, and files
+ * that are not ours take this one.)
  */
 static void fr_attr_stop_writers(struct fr_inode *fi)
 {
 	lockdep_assert_held_write(&fi->inode->i_rwsem);
 	WRITE_ONCE(fi->truncating, true);
+	lockdep_off();
 	synchronize_srcu_expedited(&fi->conn->srcu);
+	lockdep_on();
 }
 
 static void fr_attr_let_writers_go(struct fr_inode *fi)
@@ -161,37 +169,6 @@ static int fr_getattr(struct mnt_idmap *idmap, const struct path *path,
 	return err;
 }
 
-/*
- * Lockdep has one class for the inode locks of all mounts of a type. A truncation
- * waits for writers inside that lock, and a writer takes the lock of its backing,
- * which may be on another FUSE mount, one that lies below: no circle, but lockdep
- * can only tell where the file's own lock has a class of its own.
- */
-#ifdef CONFIG_DEBUG_LOCK_ALLOC
-static struct lock_class_key fr_inode_lock_key;
-
-/* Other tasks may be taking the lock: each pair of key and name is to be one of its own. */
-static void fr_attr_set_class(struct inode *inode, struct lock_class_key *key)
-{
-	lockdep_set_class_and_name(&inode->i_rwsem, key,
-				   inode->i_rwsem.dep_map.name);
-}
-
-static void fr_attr_own_class(struct fr_inode *fi)
-{
-	fi->lock_key = fi->inode->i_rwsem.dep_map.key;
-	fr_attr_set_class(fi->inode, &fr_inode_lock_key);
-}
-
-static void fr_attr_old_class(struct fr_inode *fi)
-{
-	fr_attr_set_class(fi->inode, fi->lock_key);
-}
-#else
-static inline void fr_attr_own_class(struct fr_inode *fi) { }
-static inline void fr_attr_old_class(struct fr_inode *fi) { }
-#endif
-
 void fr_attr_take_over(struct fr_inode *fi)
 {
 	struct inode *inode = fi->inode;
@@ -207,15 +184,12 @@ void fr_attr_take_over(struct fr_inode *fi)
 		fr_iops.getattr = fr_getattr;
 	}
 	spin_unlock(&fr_iops_lock);
-	fr_attr_own_class(fi);
 	WRITE_ONCE(inode->i_op, &fr_iops);
 }
 
 /* The inode has neither files nor regions any more. Any context. */
 void fr_attr_give_back(struct fr_inode *fi)
 {
-	if (fi->inode->i_op != &fr_iops)
-		return;
-	WRITE_ONCE(fi->inode->i_op, fr_orig_iops);
-	fr_attr_old_class(fi);
+	if (fi->inode->i_op == &fr_iops)
+		WRITE_ONCE(fi->inode->i_op, fr_orig_iops);
 }

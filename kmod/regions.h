@@ -140,7 +140,6 @@ enum fr_stores {
  * @refused_until: jiffies up to which its turn is next
  * @twork:	ends it in the evicting task, before that returns to user space
  * @free_work:	the same where the evicting task never does
- * @lock_key:	lockdep's class of the inode's lock before it had ours; see attr.c
  */
 struct fr_inode {
 	struct file_operations fops;
@@ -177,9 +176,6 @@ struct fr_inode {
 	struct callback_head twork;
 	struct work_struct free_work;
 	struct rcu_head rcu;
-#ifdef CONFIG_DEBUG_LOCK_ALLOC
-	struct lock_class_key *lock_key;
-#endif
 };
 
 /* params.c */
