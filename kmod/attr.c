@@ -36,20 +36,12 @@ static loff_t fr_attr_size(struct mnt_idmap *idmap, struct dentry *dentry)
  * file becomes shorter: the server truncates its backings before FUSE knows the
  * new size, and what came between the two would be of a file that there never
  * was. Writers do not wait for the server while they are waited for.
- *
- * Nor for this inode's lock. They may wait for that of their backing, which can be
- * on another FUSE mount, and lockdep has one class for the inode locks of all mounts
- * of a type: to its eyes they would. (A class of our own is no way out: lockdep
- * does not bear it that a module goes while a lock of its class is held, and files
- * that are not ours take this one.)
  */
 static void fr_attr_stop_writers(struct fr_inode *fi)
 {
 	lockdep_assert_held_write(&fi->inode->i_rwsem);
 	WRITE_ONCE(fi->truncating, true);
-	lockdep_off();
-	synchronize_srcu_expedited(&fi->conn->srcu);
-	lockdep_on();
+	fr_conn_wait(fi->conn, true);
 }
 
 static void fr_attr_let_writers_go(struct fr_inode *fi)
