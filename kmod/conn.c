@@ -60,6 +60,19 @@ struct fr_conn *fr_conn_find(void *fc)
 	return conn;
 }
 
+/* Not by who puts the last reference: that may be a fault, with locks that wait. */
+static void fr_conn_free(struct work_struct *work)
+{
+	struct fr_conn *conn = container_of(work, struct fr_conn, free_work);
+
+	synchronize_srcu_expedited(&conn->srcu); /* polled for, see hold.c */
+	srcu_barrier(&conn->srcu);	/* retired map nodes, see bind.c */
+	cleanup_srcu_struct(&conn->srcu);
+	xa_destroy(&conn->backings);
+	kfree_rcu(conn, rcu);
+	atomic_long_dec(&fr_live_conns);
+}
+
 static struct fr_conn *fr_conn_new(void *fc)
 {
 	struct fr_conn *conn = kzalloc(sizeof(*conn), GFP_KERNEL_ACCOUNT);
@@ -75,6 +88,7 @@ static struct fr_conn *fr_conn_new(void *fc)
 	xa_init_flags(&conn->backings, XA_FLAGS_ALLOC1);
 	spin_lock_init(&conn->lock);
 	INIT_LIST_HEAD(&conn->inodes);
+	INIT_WORK(&conn->free_work, fr_conn_free);
 	atomic_long_inc(&fr_live_conns);
 	return conn;
 }
@@ -104,12 +118,7 @@ void fr_conn_put(struct fr_conn *conn)
 	list_del_rcu(&conn->list);
 	mutex_unlock(&fr_conn_mutex);
 
-	synchronize_srcu_expedited(&conn->srcu); /* polled for, see hold.c */
-	srcu_barrier(&conn->srcu);	/* retired map nodes, see bind.c */
-	cleanup_srcu_struct(&conn->srcu);
-	xa_destroy(&conn->backings);
-	kfree_rcu(conn, rcu);
-	atomic_long_dec(&fr_live_conns);
+	queue_work(fr_end_wq, &conn->free_work);
 }
 
 /*

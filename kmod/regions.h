@@ -79,6 +79,7 @@ struct fr_backing {
  * @inodes:	the fr_inodes that the table of inodes refers to
  * @nr_errs:	errors that its backings have had
  * @ctl_fops:	what the control file's f_op points to
+ * @free_work:	the end of it
  */
 struct fr_conn {
 	struct list_head list;
@@ -93,6 +94,7 @@ struct fr_conn {
 	struct list_head inodes;
 	u64 nr_errs;
 	struct file_operations ctl_fops;
+	struct work_struct free_work;
 	struct rcu_head rcu;
 };
 
