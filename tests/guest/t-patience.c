@@ -37,14 +37,29 @@ static struct tfile *on_slow_backing(struct backing **b)
 	return f;
 }
 
+/* The region of @g goes while the process @pid takes seconds for something else. */
+static void unbind_beside(pid_t pid, struct tfile *g)
+{
+	uint64_t begun, took;
+	int status;
+
+	sleep_ms(300);
+	begun = now_ms();
+	CHECK_ZERO(region_unbind(g, 0, 0));
+	took = now_ms() - begun;
+	note("the unbind took %llu ms", (unsigned long long)took);
+	CHECK_EQ(waitpid(pid, &status, WNOHANG), 0);
+	CHECK(took < 1000);
+	CHECK_EQ(wait_exit(pid), 0);
+}
+
 /* All of a file in one call, which takes seconds; the other file's region goes meanwhile. */
 TEST(g2_unbind_beside_a_long_read)
 {
 	struct backing *b;
 	struct tfile *f = on_slow_backing(&b), *g = f + 1;
-	uint64_t begun, took;
 	unsigned char *buf;
-	int fd, in, status;
+	int fd, in;
 	pid_t pid;
 
 	fd = srv_open(f, O_RDONLY);
@@ -58,14 +73,7 @@ TEST(g2_unbind_beside_a_long_read)
 		CHECK_EQ(pattern_differs(buf, b->seed, 10, LONG - 10), LONG - 10);
 		_exit(0);
 	}
-	sleep_ms(300);
-	begun = now_ms();
-	CHECK_ZERO(region_unbind(g, 0, 0));
-	took = now_ms() - begun;
-	note("the unbind took %llu ms", (unsigned long long)took);
-	CHECK_EQ(waitpid(pid, &status, WNOHANG), 0);
-	CHECK(took < 1000);
-	CHECK_EQ(wait_exit(pid), 0);
+	unbind_beside(pid, g);
 	expect_read(g, in, 0, SIZE);
 }
 
@@ -74,8 +82,7 @@ TEST(g2_unbind_beside_advice)
 {
 	struct backing *b;
 	struct tfile *f = on_slow_backing(&b), *g = f + 1;
-	uint64_t begun, took;
-	int fd, status;
+	int fd;
 	pid_t pid;
 
 	fd = srv_open(f, O_RDONLY);
@@ -88,14 +95,7 @@ TEST(g2_unbind_beside_advice)
 		CHECK_ZERO(posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED));
 		_exit(0);
 	}
-	sleep_ms(300);
-	begun = now_ms();
-	CHECK_ZERO(region_unbind(g, 0, 0));
-	took = now_ms() - begun;
-	note("the unbind took %llu ms", (unsigned long long)took);
-	CHECK_EQ(waitpid(pid, &status, WNOHANG), 0);
-	CHECK(took < 1000);
-	CHECK_EQ(wait_exit(pid), 0);
+	unbind_beside(pid, g);
 }
 
 /* It sees one state of the map, though that changes in the middle of it. */
