@@ -98,34 +98,31 @@ static inline bool fr_rw_watched(const struct file *file)
 }
 
 /*
- * Lockdep has one class for all mounts of a type. The caller is inside of one of
- * FUSE's; the backing may be on another, which lies below it.
+ * Lockdep has one class for each lock of all mounts of a type. The caller is inside
+ * of one of FUSE's: its freeze protection, an inode's lock where a write extends
+ * it, its invalidate lock in a fault. A backing may be on another, which lies below
+ * it: of what that takes lockdep is not told.
  */
-static __always_inline void fr_rw_start_write(struct super_block *sb)
+static __always_inline bool fr_rw_unseen(const struct super_block *sb)
 {
-	if (IS_ENABLED(CONFIG_PROVE_LOCKING) &&
-	    sb->s_magic == FUSE_SUPER_MAGIC && sb_start_write_trylock(sb))
-		return;
-	sb_start_write(sb);
+	return IS_ENABLED(CONFIG_PROVE_LOCKING) &&
+	       sb->s_magic == FUSE_SUPER_MAGIC;
 }
 
-/*
- * For the same reason it is not told of what a read takes in a backing on FUSE: a
- * fault, or who reads ahead, has the invalidate lock of the file above.
- */
-static __always_inline ssize_t fr_rw_call_read(struct file *file,
-					       struct kiocb *kiocb,
-					       struct iov_iter *iter)
+static __always_inline ssize_t fr_rw_call_unwatched(struct file *file,
+						    struct kiocb *kiocb,
+						    struct iov_iter *iter,
+						    unsigned int access)
 {
-	bool unseen = IS_ENABLED(CONFIG_PROVE_LOCKING) &&
-		      file_inode(file)->i_sb->s_magic == FUSE_SUPER_MAGIC;
+	struct super_block *sb;
 	ssize_t ret;
 
-	if (unseen)
-		lockdep_off();
-	ret = file->f_op->read_iter(kiocb, iter);
-	if (unseen)
-		lockdep_on();
+	if (access == FR_READ)
+		return file->f_op->read_iter(kiocb, iter);
+	sb = file_inode(file)->i_sb;
+	sb_start_write(sb);
+	ret = file->f_op->write_iter(kiocb, iter);
+	sb_end_write(sb);
 	return ret;
 }
 
@@ -134,21 +131,20 @@ static __always_inline ssize_t fr_rw_call(struct file *file, struct kiocb *kiocb
 					  struct iov_iter *iter,
 					  unsigned int access)
 {
-	struct super_block *sb;
+	bool unseen = fr_rw_unseen(file_inode(file)->i_sb);
 	ssize_t ret;
 
-	if (access == FR_READ) {
-		ret = fr_rw_call_read(file, kiocb, iter);
-		if (unlikely(fr_rw_watched(file)) && ret >= 0)
+	if (unseen)
+		lockdep_off();
+	ret = fr_rw_call_unwatched(file, kiocb, iter, access);
+	if (unseen)
+		lockdep_on();
+	if (unlikely(fr_rw_watched(file)) && ret >= 0) {
+		if (access == FR_READ)
 			fsnotify_access(file);
-		return ret;
+		else if (ret)
+			fsnotify_modify(file);
 	}
-	sb = file_inode(file)->i_sb;
-	fr_rw_start_write(sb);
-	ret = file->f_op->write_iter(kiocb, iter);
-	sb_end_write(sb);
-	if (unlikely(fr_rw_watched(file)) && ret > 0)
-		fsnotify_modify(file);
 	return ret;
 }
 
