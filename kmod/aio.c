@@ -97,6 +97,7 @@ static ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
 	const struct cred *old;
 	struct fr_aio *aio;
 	ssize_t ret;
+	bool unseen;
 
 	if (!(file->f_mode & FMODE_CAN_ODIRECT) ||
 	    ((iocb->ki_flags & IOCB_NOWAIT) && !(file->f_mode & FMODE_NOWAIT)))
@@ -127,6 +128,9 @@ static ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
 		.ki_complete = fr_aio_complete,
 	};
 
+	unseen = fr_rw_unseen(file_inode(file)->i_sb);
+	if (unseen)
+		lockdep_off();
 	old = fr_override_creds(backing->cred);
 	if (aio->write) {
 		kiocb_start_write(&aio->iocb);
@@ -137,6 +141,8 @@ static ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
 		ret = file->f_op->read_iter(&aio->iocb, iter);
 	}
 	fr_revert_creds(old);
+	if (unseen)
+		lockdep_on();
 	if (ret != -EIOCBQUEUED) {
 		srcu_up_read(&fi->conn->srcu, aio->idx);
 		fr_aio_put(aio);	/* nobody completes it */
