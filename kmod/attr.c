@@ -41,7 +41,7 @@ static void fr_attr_stop_writers(struct fr_inode *fi)
 {
 	lockdep_assert_held_write(&fi->inode->i_rwsem);
 	WRITE_ONCE(fi->truncating, true);
-	fr_conn_wait(fi->conn, true);
+	synchronize_srcu_expedited(&fi->conn->srcu);
 }
 
 static void fr_attr_let_writers_go(struct fr_inode *fi)

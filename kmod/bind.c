@@ -126,7 +126,7 @@ static void fr_bind_commit(struct fr_inode *fi, struct fr_txn *txn)
 
 /*
  * Free what the transaction, of @ops, took out of the tree @old, once no reader
- * is in it. Without @retired: a truncation, which has the inode lock.
+ * is in it.
  */
 static void fr_bind_retire(struct fr_inode *fi, struct fr_txn *txn,
 			   const struct fr_node *old, const struct fr_op *ops,
@@ -135,7 +135,7 @@ static void fr_bind_retire(struct fr_inode *fi, struct fr_txn *txn,
 	lockdep_assert_held(&fi->map_lock);
 	if (txn->removed) {
 		/* The promise to the server: nobody uses it any more */
-		fr_conn_wait(fi->conn, !retired);
+		synchronize_srcu_expedited(&fi->conn->srcu);
 		fr_splice_part(fi, old, ops, count, true);
 		if (!fi->map.root)
 			WRITE_ONCE(fi->spliced, false);

@@ -93,24 +93,6 @@ static struct fr_conn *fr_conn_new(void *fc)
 	return conn;
 }
 
-/*
- * All I/O in regions that has begun is over.
- *
- * None of it waits for the lock of its file's inode, where the caller has that.
- * It may wait for its backing's, which can be on another FUSE mount, and lockdep
- * has one class for the inode locks of all mounts of a type: to its eyes it would.
- * A class of our own is no way out: lockdep does not bear it that a module goes
- * while a lock of its class is held, and files that are not ours take this one.
- */
-void fr_conn_wait(struct fr_conn *conn, bool inode_locked)
-{
-	if (inode_locked)
-		lockdep_off();
-	synchronize_srcu_expedited(&conn->srcu);
-	if (inode_locked)
-		lockdep_on();
-}
-
 void fr_conn_put(struct fr_conn *conn)
 {
 	if (!refcount_dec_and_mutex_lock(&conn->count, &fr_conn_mutex))

@@ -196,7 +196,6 @@ bool fr_conn_known(void *fc);
 bool fr_conn_listed(void *fc);
 struct fr_conn *fr_conn_find(void *fc);
 void fr_conn_put(struct fr_conn *conn);
-void fr_conn_wait(struct fr_conn *conn, bool inode_locked);
 
 /* backing.c */
 int fr_backing_open(struct fr_conn *conn, int fd);

@@ -100,8 +100,11 @@ static inline bool fr_rw_watched(const struct file *file)
 /*
  * Lockdep has one class for each lock of all mounts of a type. The caller is inside
  * of one of FUSE's: its freeze protection, an inode's lock where a write extends
- * it, its invalidate lock in a fault. A backing may be on another, which lies below
- * it: of what that takes lockdep is not told.
+ * it, its invalidate lock in a fault; and a truncation waits for I/O, inside of the
+ * inode's lock. A backing may be on another mount, which lies below: of what that
+ * takes lockdep is not told. (A class of our own is no way out: lockdep does not bear
+ * it that a module goes while a lock of its class is held, and files that are not
+ * ours take the inode's.)
  */
 static __always_inline bool fr_rw_unseen(const struct super_block *sb)
 {
