@@ -190,6 +190,21 @@ struct tfile *srv_stored(struct srv_opts opts, const char *dir, uint64_t size, s
 	return f;
 }
 
+struct tfile *srv_on_lower(uint64_t size, bool direct, struct tfile **lower, struct backing **b)
+{
+	struct srv *disk = srv_new(&(struct srv_opts){ .no_attach = true });
+	struct tfile *f;
+
+	*lower = srv_store_file(disk, "lower", size);
+	srv_start(disk);
+	f = srv_stored((struct srv_opts){ 0 }, NULL, size, NULL, NULL);
+	(*lower)->direct_io = direct;
+	*b = backing_from_fd(srv_open(*lower, O_RDWR));
+	(*b)->seed = (*lower)->seed;
+	srv_register(f->srv, *b);
+	return f;
+}
+
 void srv_stop(struct srv *s)
 {
 	pid_t pid = s->pid;

@@ -187,6 +187,12 @@ struct tfile *srv_simple(uint64_t size);
 struct tfile *srv_stored(struct srv_opts opts, const char *dir, uint64_t size, struct backing **b,
 			 struct backing **c);
 
+/*
+ * The same with a registered backing that is a file of another, plain server: @lower,
+ * of the same size, with FOPEN_DIRECT_IO if @direct
+ */
+struct tfile *srv_on_lower(uint64_t size, bool direct, struct tfile **lower, struct backing **b);
+
 /* Unmount and wait for the server to leave by itself; a second call does nothing */
 void srv_stop(struct srv *s);
 

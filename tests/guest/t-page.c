@@ -27,16 +27,10 @@ static int byte_at(const volatile unsigned char *p)
 /* A file whose first page is half of one page of a backing on another FUSE mount, half of the next */
 static struct tfile *on_two_pages(struct tfile **lower)
 {
-	struct srv *disk = srv_new(&(struct srv_opts){ .no_attach = true });
-	struct tfile *f;
-	struct backing *b;
+	struct backing *on_lower;
+	struct tfile *f = srv_on_lower(SIZE, false, lower, &on_lower);
 
-	*lower = srv_store_file(disk, "lower", SIZE);
-	srv_start(disk);
-	f = srv_stored((struct srv_opts){ 0 }, NULL, SIZE, NULL, NULL);
-	b = backing_from_fd(srv_open(*lower, O_RDWR));
-	srv_register(f->srv, b);
-	CHECK_ZERO(region_bind(f, 0, 2 * PAGE, b, 100, RW));
+	CHECK_ZERO(region_bind(f, 0, 2 * PAGE, on_lower, 100, RW));
 	return f;
 }
 

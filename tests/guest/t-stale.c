@@ -52,17 +52,9 @@ TEST(w1_server_says_estale)
 /* A file that is bound all over to one of another server, which says ESTALE to writes from now on */
 static struct tfile *on_stale_backing(struct tfile **lower)
 {
-	struct srv *disk = srv_new(&(struct srv_opts){ .no_attach = true });
 	struct backing *b;
-	struct tfile *f;
+	struct tfile *f = srv_on_lower(SIZE, true, lower, &b);
 
-	*lower = srv_store_file(disk, "lower", SIZE);
-	srv_start(disk);
-	f = srv_stored((struct srv_opts){ 0 }, NULL, SIZE, NULL, NULL);
-	(*lower)->direct_io = true;
-	b = backing_from_fd(srv_open(*lower, O_RDWR));
-	b->seed = (*lower)->seed;
-	srv_register(f->srv, b);
 	CHECK_ZERO(region_bind(f, PAGE, 2 * SIZE, b, PAGE, RW | FUSE_REGION_GROW));
 	(*lower)->hook[OP_WRITE] = stale;
 	return f;

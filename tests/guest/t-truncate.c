@@ -180,13 +180,11 @@ TEST(w5_truncation_waits_for_writes_under_way)
 	free(buf);
 }
 
-static struct backing *bound;
-
 /* What many a server does at each OPEN */
 static int bind_again(struct srv *s, struct tfile *f, uint64_t off, size_t size)
 {
 	const struct fuse_passthrough_region rec =
-		REC(0, 8 * PAGE, bound->id, 100, FUSE_REGION_READ | FUSE_REGION_WRITE);
+		REC(0, 8 * PAGE, b->id, 100, FUSE_REGION_READ | FUSE_REGION_WRITE);
 
 	(void)off, (void)size;
 	CHECK_NEG(region_msg(s->ctl, f->nodeid, &rec, 1), EEXIST);
@@ -200,11 +198,11 @@ TEST(w5_open_with_truncation_and_a_bind_that_fails)
 	struct tfile *f = srv_store_file(s, "f", SIZE);
 	int fd;
 
-	bound = backing_new(SIZE);
+	b = backing_new(SIZE);
 	srv_start(s);
-	srv_register(s, bound);
+	srv_register(s, b);
 	close(srv_open(f, O_RDONLY));
-	CHECK_ZERO(region_bind(f, 0, 8 * PAGE, bound, 100, RW));
+	CHECK_ZERO(region_bind(f, 0, 8 * PAGE, b, 100, RW));
 	f->hook[OP_OPEN] = bind_again;
 	fd = srv_open(f, O_RDWR | O_TRUNC);
 	f->hook[OP_OPEN] = NULL;

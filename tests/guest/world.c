@@ -149,12 +149,12 @@ int sh(const char *fmt, ...)
 	return wait_exit(pid);
 }
 
-static const char group[] = "/sys/fs/cgroup/fr-test";
+#define GROUP "/sys/fs/cgroup/fr-test"
 
 /* Not by a shell: it would close files of servers that are no more, and wait for them. */
 static void leave_memory_group(void *arg)
 {
-	FILE *from = fopen("/sys/fs/cgroup/fr-test/cgroup.procs", "r");
+	FILE *from = fopen(GROUP "/cgroup.procs", "r");
 	int to = open("/sys/fs/cgroup/cgroup.procs", O_WRONLY | O_CLOEXEC), pid;
 
 	(void)arg;
@@ -163,7 +163,7 @@ static void leave_memory_group(void *arg)
 	if (from)
 		fclose(from);
 	close(to);
-	rmdir(group);
+	rmdir(GROUP);
 }
 
 const char *join_memory_group(const char *limit)
@@ -171,14 +171,13 @@ const char *join_memory_group(const char *limit)
 	const char *value = limit ? strchr(limit, '=') : NULL;
 
 	if (sh("grep -qw memory /sys/fs/cgroup/cgroup.controllers && "
-	       "echo +memory >/sys/fs/cgroup/cgroup.subtree_control && mkdir -p %s",
-	       group))
+	       "echo +memory >/sys/fs/cgroup/cgroup.subtree_control && mkdir -p " GROUP))
 		SKIP("no memory control groups");
 	test_at_end(leave_memory_group, NULL);
 	if (value)
-		CHECK_ZERO(sh("echo %s >%s/%.*s", value + 1, group, (int)(value - limit), limit));
-	CHECK_ZERO(sh("echo %d >%s/cgroup.procs", getpid(), group));
-	return group;
+		CHECK_ZERO(sh("echo %s >" GROUP "/%.*s", value + 1, (int)(value - limit), limit));
+	CHECK_ZERO(sh("echo %d >" GROUP "/cgroup.procs", getpid()));
+	return GROUP;
 }
 
 void become_nobody(void)
