@@ -10,9 +10,11 @@
 #include <fuse_lowlevel.h>
 
 #include "internal.h"
+#include "pipe.h"
 
 static void free_conn(struct fuse_regions_conn *conn)
 {
+	pipe_drain(conn);
 	if (conn->zeroes)
 		munmap(conn->zeroes, ZEROES_SIZE);
 	pthread_mutex_destroy(&conn->lock);

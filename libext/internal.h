@@ -6,7 +6,7 @@
  *   inode->sync_lock	one fsync at a time
  *   inode->lock	the inode's map; held for reading while bytes are moved to
  *			or from backings, so that a change waits for them
- *   conn->lock		the tables of inodes and backings, for moments
+ *   conn->lock		the tables of inodes and backings, the pipes, for moments
  *   inode->dirty_lock	the list of backings to sync, for moments
  * None is held while a callback runs.
  */
@@ -86,7 +86,7 @@ struct inode {
 
 /**
  * struct fuse_regions_conn - a connection
- * @lock:	protects the tables and @next_id
+ * @lock:	protects the tables, @next_id and @pipes
  * @inodes:	struct inode by nodeid
  * @backings:	struct backing by id
  * @next_id:	user mode: where to look for a free id
@@ -94,6 +94,7 @@ struct inode {
  * @attach:	what the kernel said; user mode: limits only
  * @regions:	number of regions in all maps
  * @zeroes:	ZEROES_SIZE of them, read-only
+ * @pipes:	those that are not in use, see pipe.h
  * @reason:	why user mode
  */
 struct fuse_regions_conn {
@@ -105,6 +106,7 @@ struct fuse_regions_conn {
 	struct fuse_regions_attach attach;
 	_Atomic uint64_t regions;
 	void *zeroes;
+	struct pipe *pipes;
 	char reason[160];
 };
 

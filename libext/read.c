@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "pieces.h"
+#include "pipe.h"
 
 /* More buffers than this are not worth a pipe: they are copied together. */
 #define SPLICE_MAX_PIECES 16
@@ -56,6 +58,7 @@ static int cut(struct reading *r, uint64_t wanted)
 {
 	uint64_t end = file_end(r);
 
+	r->err = 0;
 	/* No file has bytes behind that. */
 	if (end > FR_LAST_MAX + 1)
 		end = FR_LAST_MAX + 1;
@@ -89,7 +92,6 @@ static int ask_server(struct reading *r, struct piece *piece)
 
 static void ask_for_gaps(struct reading *r)
 {
-	r->err = 0;
 	for (size_t i = 0; i < r->req.nr; i++) {
 		if (r->req.v[i].backing)
 			continue;
@@ -196,70 +198,61 @@ static size_t total(const struct reading *r)
 	return sum;
 }
 
-static struct fuse_buf *next_buf(struct fuse_bufvec *vec, size_t size)
-{
-	struct fuse_buf *buf = &vec->buf[vec->count++];
-
-	*buf = (struct fuse_buf){ .size = size, .fd = -1 };
-	return buf;
-}
-
-static void add_zeroes(const struct reading *r, struct fuse_bufvec *vec, size_t size)
-{
-	if (size)
-		next_buf(vec, size)->mem = r->req.conn->zeroes;
-}
-
-/* A descriptor's bytes, and zeroes past the end of its file. */
-static void add_fd(const struct reading *r, struct fuse_bufvec *vec, int fd, uint64_t pos,
-		   uint64_t len)
-{
-	uint64_t size = backing_size(fd);
-	uint64_t there = pos >= size ? 0 : size - pos < len ? size - pos : len;
-
-	if (there) {
-		struct fuse_buf *buf = next_buf(vec, there);
-
-		buf->flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK | FUSE_BUF_FD_RETRY;
-		buf->fd = fd;
-		buf->pos = (off_t)pos;
-	}
-	add_zeroes(r, vec, len - there);
-}
-
-static void add_gap(const struct reading *r, struct fuse_bufvec *vec, const struct piece *piece)
+static bool splice_gap(const struct reading *r, struct pipe *pipe, const struct piece *piece)
 {
 	const struct fuse_buf *gap = &piece->gap;
+	const char *zeroes = r->req.conn->zeroes;
+	bool ok;
 
 	if (gap->flags & FUSE_BUF_IS_FD)
-		add_fd(r, vec, gap->fd, gap->pos, gap->size);
-	else if (gap->mem && gap->size)
-		next_buf(vec, gap->size)->mem = gap->mem;
-	add_zeroes(r, vec, piece->len - gap->size);
+		ok = pipe_splice(pipe, gap->fd, gap->pos, gap->size, zeroes);
+	else
+		ok = pipe_add(pipe, gap->mem ? gap->mem : zeroes, gap->size);
+	return ok && pipe_add(pipe, zeroes, piece->len - gap->size);
 }
 
-/*
- * Reply with descriptors, so that libfuse can splice. A backing that someone
- * cuts short between our fstat() and the splice makes the reply short: rare,
- * and nothing that a reader beside a truncate could count on.
- */
-static int reply_spliced(struct reading *r, struct fuse_req *req)
+/* Reply with all bytes in @pipe, so that libfuse can splice them on. */
+static int reply_piped(const struct reading *r, struct fuse_req *req, const struct pipe *pipe)
 {
 	struct {
 		struct fuse_bufvec vec;
-		/* A piece is at most bytes, zeroes for its file's end, and for its own */
-		struct fuse_buf more[3 * SPLICE_MAX_PIECES];
-	} bufs = { .vec = { .count = 0 } };
+		struct fuse_buf more[SPLICE_MAX_PIECES];
+	} bufs = { .vec = { .count = r->req.nr } };
+	struct fuse_buf *buf = bufs.vec.buf;
 
-	for (size_t i = 0; i < r->req.nr; i++) {
-		struct piece *piece = &r->req.v[i];
-
-		if (piece->backing)
-			add_fd(r, &bufs.vec, piece->backing->fd, piece->backing_pos, piece->len);
-		else
-			add_gap(r, &bufs.vec, piece);
-	}
+	/* As many as there are, for libfuse guesses from that how large a pipe it needs. */
+	for (size_t i = 0; i < r->req.nr; i++)
+		*buf++ = (struct fuse_buf){
+			.size = r->req.v[i].len,
+			.flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_RETRY,
+			.fd = pipe->out,
+		};
 	return fuse_reply_data(req, &bufs.vec, 0);
+}
+
+/* false: there is no reply yet, and what goes wrong will be seen by copying. */
+static bool reply_spliced(struct reading *r, struct fuse_req *req, int *ret)
+{
+	size_t slots = 0;
+	struct pipe *pipe;
+	bool ok = true;
+
+	for (size_t i = 0; i < r->req.nr; i++)
+		slots += pipe_slots(r->req.v[i].len);
+	pipe = pipe_get(r->req.conn, slots);
+	if (!pipe)
+		return false;
+	for (size_t i = 0; ok && i < r->req.nr; i++) {
+		const struct piece *piece = &r->req.v[i];
+
+		ok = piece->backing ? pipe_splice(pipe, piece->backing->fd, piece->backing_pos,
+						  piece->len, r->req.conn->zeroes)
+				    : splice_gap(r, pipe, piece);
+	}
+	if (ok)
+		*ret = reply_piped(r, req, pipe);
+	pipe_put(r->req.conn, pipe);
+	return ok;
 }
 
 static int reply_copied(struct reading *r, struct fuse_req *req)
@@ -270,18 +263,11 @@ static int reply_copied(struct reading *r, struct fuse_req *req)
 
 	if (data)
 		size = copy_pieces(r, data);
+	if (r->err)
+		size = r->err;
 	ret = size < 0 ? fuse_reply_err(req, (int)-size) : fuse_reply_buf(req, data, size);
 	free(data);
 	return ret;
-}
-
-/* What ends where fstat() says: not so a device, nor a pipe, nor what procfs has */
-static bool has_size(const struct fuse_buf *buf)
-{
-	struct stat st;
-
-	return buf->flags & FUSE_BUF_FD_SEEK && fstat(buf->fd, &st) == 0 && S_ISREG(st.st_mode) &&
-	       st.st_size > 0;
 }
 
 static bool can_splice(const struct reading *r)
@@ -290,9 +276,11 @@ static bool can_splice(const struct reading *r)
 	    r->req.len > ZEROES_SIZE)
 		return false;
 	for (size_t i = 0; i < r->req.nr; i++) {
-		const struct fuse_buf *gap = &r->req.v[i].gap;
+		const struct piece *piece = &r->req.v[i];
 
-		if (!r->req.v[i].backing && gap->flags & FUSE_BUF_IS_FD && !has_size(gap))
+		/* What is taken out of one that has no positions is gone. */
+		if (!piece->backing && piece->gap.flags & FUSE_BUF_IS_FD &&
+		    !(piece->gap.flags & FUSE_BUF_FD_SEEK))
 			return false;
 	}
 	return true;
@@ -318,19 +306,22 @@ int fuse_regions_reply_read(struct fuse_regions_conn *conn, struct fuse_req *req
 			    fuse_regions_gap_read_t gap, void *ctx)
 {
 	cleanup(end) struct reading r;
-	int err;
+	int err, ret;
 
 	begin(&r, conn, nodeid, offset, file_size);
 	r.gap = gap;
 	r.ctx = ctx;
 	err = offset < 0 ? -EINVAL : prepare(&r, size);
-	if (!err && !total(&r))
+	/* All or nothing: FUSE takes the end of a short reply for the file's. */
+	if (!err)
 		err = r.err;
 	if (err)
 		return fuse_reply_err(req, -err);
 	if (!total(&r))
 		return fuse_reply_buf(req, NULL, 0);
-	return can_splice(&r) ? reply_spliced(&r, req) : reply_copied(&r, req);
+	if (can_splice(&r) && reply_spliced(&r, req, &ret))
+		return ret;
+	return reply_copied(&r, req);
 }
 
 ssize_t fuse_regions_read(struct fuse_regions_conn *conn, uint64_t nodeid, void *data, size_t size,

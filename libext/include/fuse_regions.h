@@ -396,8 +396,9 @@ int fuse_regions_find(struct fuse_regions_conn *conn, uint64_t nodeid, uint64_t 
  * meanwhile, and may itself change it: bytes that it binds are then read from
  * their backing.
  *
- * Return: 0 or a negative errno. When bytes before the gap were read, the
- * request is answered with these instead of the error.
+ * Return: 0 or a negative errno, which then is the answer to the whole request:
+ * FUSE takes the end of a short one for the end of the file. It asks for what
+ * goes to its page cache once more, page by page.
  */
 typedef int (*fuse_regions_gap_read_t)(void *ctx, uint64_t nodeid, uint64_t offset,
 				       struct fuse_buf *buf);
@@ -414,7 +415,9 @@ typedef int (*fuse_regions_gap_read_t)(void *ctx, uint64_t nodeid, uint64_t offs
  * @ctx:	for @gap
  *
  * Bytes inside the file's size and in a region, but past the end of its
- * backing, are zeroes. Large pieces travel by splice(2).
+ * backing, are zeroes. Where some can't be read the reply is that error. Large
+ * pieces travel by splice(2), through a pipe of the library's; it keeps one, of
+ * up to 2 MiB, for each thread that replied beside others.
  *
  * Return: what libfuse's reply function did: 0 or a negative errno. Servers
  * may ignore it.
@@ -436,7 +439,9 @@ int fuse_regions_reply_read(struct fuse_regions_conn *conn, struct fuse_req *req
  *
  * The same bytes as fuse_regions_reply_read(), for the server's own use.
  *
- * Return: number of bytes, 0 at the end of the file, or a negative errno.
+ * Return: number of bytes, 0 at the end of the file, or a negative errno. Fewer
+ * than there are: the next one can't be read, and asked for first, its errno says
+ * why.
  */
 ssize_t fuse_regions_read(struct fuse_regions_conn *conn, uint64_t nodeid, void *data, size_t size,
 			  off_t offset, uint64_t file_size, fuse_regions_gap_read_t gap, void *ctx);
