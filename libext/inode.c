@@ -99,8 +99,10 @@ static struct inode *get_or_make(struct fuse_regions_conn *conn, uint64_t nodeid
 			inode_put(inode);
 			inode = NULL;
 		}
-		if (inode)
+		if (inode) {
 			atomic_fetch_add_explicit(&inode->refs, 1, memory_order_relaxed);
+			inode->errs_seen = conn->nr_errs;
+		}
 	}
 	pthread_mutex_unlock(&conn->lock);
 	return inode;

@@ -40,6 +40,8 @@
  * @id:		the kernel's id, or our own
  * @fd:		ours
  * @access:	FR_READ | FR_WRITE: what @fd is open for
+ * @err:	what the last sync that failed said; conn->lock
+ * @err_at:	and its number among the connection's failures; conn->lock
  *
  * The kernel's id is given back with the last reference only: a map that the
  * kernel lost can be sent again as long as it is needed.
@@ -51,6 +53,8 @@ struct backing {
 	uint32_t id;
 	int fd;
 	unsigned int access;
+	int err;
+	uint64_t err_at;
 };
 
 /**
@@ -65,9 +69,10 @@ struct backing {
  * @dead:	out of the table; look it up again
  * @dirty_lock:	protects @dirty, @nr_dirty, @room_dirty
  * @dirty:	backings that this process wrote to since the last fsync
- * @sync_lock:	held during an fsync, protects @synced
+ * @sync_lock:	held during an fsync, protects @synced and @errs_seen
  * @synced:	an fsync has been through with all backings of the map: what was written
  *		before the inode was forgotten, and met again, is not in @dirty
+ * @errs_seen:	conn->nr_errs when its last fsync was begun
  */
 struct inode {
 	struct hash_link link;
@@ -82,11 +87,12 @@ struct inode {
 	size_t room_dirty;
 	pthread_mutex_t sync_lock;
 	bool synced;
+	uint64_t errs_seen;
 };
 
 /**
  * struct fuse_regions_conn - a connection
- * @lock:	protects the tables, @next_id and @pipes
+ * @lock:	protects the tables, @next_id, @pipes and @nr_errs
  * @inodes:	struct inode by nodeid
  * @backings:	struct backing by id
  * @next_id:	user mode: where to look for a free id
@@ -95,6 +101,7 @@ struct inode {
  * @regions:	number of regions in all maps
  * @zeroes:	ZEROES_SIZE of them, read-only
  * @pipes:	those that are not in use, see pipe.h
+ * @nr_errs:	how many syncs of backings failed
  * @reason:	why user mode
  */
 struct fuse_regions_conn {
@@ -107,6 +114,7 @@ struct fuse_regions_conn {
 	_Atomic uint64_t regions;
 	void *zeroes;
 	struct pipe *pipes;
+	uint64_t nr_errs;
 	char reason[160];
 };
 

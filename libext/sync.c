@@ -5,6 +5,10 @@
  * A backing is on the inode's list from before it is written to, under the
  * inode's lock, until a sync of it succeeded. A sync takes the list with that
  * lock held for writing, so that no write is between the two.
+ *
+ * A backing has one struct file for all inodes that use it, and the kernel tells
+ * that of an error once. So errors are counted per connection, and each inode that
+ * wrote to the backing is told of what is new to it, as in the module (kmod/sync.c).
  */
 
 #include <errno.h>
@@ -124,16 +128,49 @@ static int take_dirty(struct inode *inode, struct backing ***dirty, size_t *nr)
 	return err;
 }
 
-static int sync_backing(const struct backing *backing, int datasync)
+static int sync_fd(const struct backing *backing, int datasync)
 {
 	int ret = datasync ? fdatasync(backing->fd) : fsync(backing->fd);
 
-	/* On a file system that can't be written there is nothing to sync: erofs, squashfs */
-	return ret < 0 && errno != EINVAL && errno != EROFS ? -errno : 0;
+	if (ret == 0 || errno == EINVAL)
+		return 0; /* there is nothing to sync on such a file system */
+	/* Nor for who can't write; but ext4, when it gave up, says so of what was written. */
+	if (errno == EROFS && !(backing->access & FR_WRITE))
+		return 0;
+	return -errno;
 }
 
-static int sync_dirty(struct inode *inode, int datasync)
+/* Sync it; told is also what another inode's sync met since the last one of this. */
+static int sync_backing(struct inode *inode, struct backing *backing, int datasync, uint64_t *found)
 {
+	struct fuse_regions_conn *conn = backing->conn;
+	int err = sync_fd(backing, datasync);
+
+	pthread_mutex_lock(&conn->lock);
+	if (err) {
+		backing->err = err;
+		backing->err_at = ++conn->nr_errs;
+		++*found;
+	} else if (backing->err_at > inode->errs_seen) {
+		err = backing->err;
+	}
+	pthread_mutex_unlock(&conn->lock);
+	return err;
+}
+
+static uint64_t count_errs(struct fuse_regions_conn *conn)
+{
+	uint64_t nr;
+
+	pthread_mutex_lock(&conn->lock);
+	nr = conn->nr_errs;
+	pthread_mutex_unlock(&conn->lock);
+	return nr;
+}
+
+static int sync_dirty(struct fuse_regions_conn *conn, struct inode *inode, int datasync)
+{
+	uint64_t seen = count_errs(conn), found = 0;
 	struct backing **dirty;
 	size_t nr;
 	int err = take_dirty(inode, &dirty, &nr);
@@ -142,7 +179,7 @@ static int sync_dirty(struct inode *inode, int datasync)
 		return err;
 	nr = make_unique(dirty, nr);
 	for (size_t i = 0; i < nr; i++) {
-		int this_err = sync_backing(dirty[i], datasync);
+		int this_err = sync_backing(inode, dirty[i], datasync, &found);
 
 		if (this_err && !err)
 			err = this_err;
@@ -152,6 +189,8 @@ static int sync_dirty(struct inode *inode, int datasync)
 		backing_put(dirty[i]);
 	}
 	free(dirty);
+	/* Another inode's may be of a backing that was synced here before */
+	inode->errs_seen = count_errs(conn) == seen + found ? seen + found : seen;
 	return err;
 }
 
@@ -164,7 +203,7 @@ int fuse_regions_fsync(struct fuse_regions_conn *conn, uint64_t nodeid, int data
 		return 0;
 	/* Nobody returns before what an earlier call took off the list is synced. */
 	pthread_mutex_lock(&inode->sync_lock);
-	err = sync_dirty(inode, datasync);
+	err = sync_dirty(conn, inode, datasync);
 	pthread_mutex_unlock(&inode->sync_lock);
 	inode_put(inode);
 	return err;

@@ -478,6 +478,10 @@ typedef ssize_t (*fuse_regions_gap_write_t)(void *ctx, uint64_t nodeid, uint64_t
  * Bytes bound for WRITE go to their backing. The file's size is the
  * server's: it is to be raised to @offset plus the result.
  *
+ * Where fuse_file_info.writepage is set, stores through a mapping are what is
+ * written, and the kernel takes any reply but an error for all of them. So the
+ * rest of a short write has to be tried, and what stops that is the reply.
+ *
  * Return: bytes written, for fuse_reply_write(), or a negative errno.
  */
 ssize_t fuse_regions_write_buf(struct fuse_regions_conn *conn, uint64_t nodeid,
@@ -512,6 +516,11 @@ ssize_t fuse_regions_write(struct fuse_regions_conn *conn, uint64_t nodeid, cons
  * long as the inode is bound to them: before it unbinds or replaces a region
  * that is to stay, the server syncs that backing. Waits for writes and for other
  * syncs of the inode that are under way.
+ *
+ * A backing's error is told to each inode that wrote to it through this
+ * library, once: not to each of its descriptors, of which the library does not
+ * know. The kernel tells the library but once, and not if the server's own
+ * fsync(2) of the descriptor that it registered was told first.
  *
  * Return: 0 or a negative errno (fsync(2)'s, -ENOMEM); the backings that
  * failed are tried again by the next call.

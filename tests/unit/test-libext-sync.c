@@ -3,8 +3,10 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -200,6 +202,68 @@ START_TEST(what_cannot_be_synced)
 }
 END_TEST
 
+/* What was written is nowhere: ext4 has given up the disk, and made itself read-only. */
+START_TEST(read_only_since_the_write)
+{
+	bind_both();
+	sync_now();
+	expect_syncs(1, 1);
+	write_at(0);
+	atomic_store(&sync_err, EROFS);
+	ck_assert_int_eq(fuse_regions_fsync(conn, NODE, 0), -EROFS);
+	expect_syncs(1, 0);
+	ck_assert_int_eq(fuse_regions_fsync(conn, NODE, 0), -EROFS);
+	atomic_store(&sync_err, 0);
+}
+END_TEST
+
+/* On a file system that is always so */
+START_TEST(read_only_all_the_time)
+{
+	char path[32];
+	int fd, id;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", files[0]);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	id = fuse_regions_backing_open(conn, fd);
+	ck_assert_int_gt(id, 0);
+	close(fd);
+	ck_assert_int_eq(fuse_regions_bind(conn, NODE, 0, 10, (uint32_t)id, 0, FUSE_REGION_READ),
+			 0);
+	atomic_store(&sync_err, EROFS);
+	sync_now();
+	atomic_store(&sync_err, 0);
+	expect_syncs(1, 0);
+}
+END_TEST
+
+static int sync_node(uint64_t node)
+{
+	return fuse_regions_fsync(conn, node, 0);
+}
+
+/* The kernel tells a backing's one descriptor of an error once. */
+START_TEST(each_inode_is_told_of_an_error)
+{
+	const uint64_t other = NODE + 1, late = NODE + 2;
+
+	bind_both();
+	ck_assert_int_eq(fuse_regions_bind(conn, other, 0, 10, ids[0], 20, RW), 0);
+	ck_assert_int_eq(sync_node(other), 0);
+	sync_now();
+	write_at(0);
+	ck_assert_int_eq(fuse_regions_write(conn, other, "x", 1, 0, NULL, NULL), 1);
+	atomic_store(&sync_err, ENOSPC);
+	ck_assert_int_eq(sync_node(NODE), -ENOSPC);
+	atomic_store(&sync_err, 0);
+	ck_assert_int_eq(sync_node(other), -ENOSPC);
+	ck_assert_int_eq(sync_node(other), 0);
+	sync_now();
+	ck_assert_int_eq(fuse_regions_bind(conn, late, 0, 10, ids[0], 20, RW), 0);
+	ck_assert_int_eq(sync_node(late), 0);
+}
+END_TEST
+
 /* A write that is under way during an fsync is synced by it, or by the next. */
 START_TEST(write_under_way)
 {
@@ -252,6 +316,7 @@ int main(void)
 
 	unit_tcase_with(suite, "sync", setup, teardown, what_was_written_once,
 			written_before_forget, failed_sync_is_tried_again, what_cannot_be_synced,
-			write_under_way, two_at_once);
+			read_only_since_the_write, read_only_all_the_time,
+			each_inode_is_told_of_an_error, write_under_way, two_at_once);
 	return unit_run(suite);
 }
