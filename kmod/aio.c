@@ -54,10 +54,7 @@ static void fr_aio_work(struct work_struct *work)
 	long res = aio->res;
 
 	if (aio->watched) {
-		if (aio->write)
-			fsnotify_modify(aio->watched);
-		else
-			fsnotify_access(aio->watched);
+		fr_rw_tell(aio->watched, aio->write ? FR_WRITE : FR_READ);
 		fput(aio->watched);
 	}
 	if (aio->write && res > 0)
@@ -144,6 +141,8 @@ static ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
 	if (unseen)
 		lockdep_on();
 	if (ret != -EIOCBQUEUED) {
+		if (ret > 0 && unlikely(fr_rw_watched(file)))
+			fr_rw_tell(file, access);
 		srcu_up_read(&fi->conn->srcu, aio->idx);
 		fr_aio_put(aio);	/* nobody completes it */
 	}

@@ -97,6 +97,14 @@ static inline bool fr_rw_watched(const struct file *file)
 	return fsnotify_sb_has_watchers(file_inode(file)->i_sb);
 }
 
+static inline void fr_rw_tell(struct file *file, unsigned int access)
+{
+	if (access == FR_READ)
+		fsnotify_access(file);
+	else
+		fsnotify_modify(file);
+}
+
 /*
  * Lockdep has one class for each lock of all mounts of a type. The caller is inside
  * of one of FUSE's: its freeze protection, an inode's lock where a write extends
@@ -142,12 +150,8 @@ static __always_inline ssize_t fr_rw_call(struct file *file, struct kiocb *kiocb
 	ret = fr_rw_call_unwatched(file, kiocb, iter, access);
 	if (unseen)
 		lockdep_on();
-	if (unlikely(fr_rw_watched(file)) && ret >= 0) {
-		if (access == FR_READ)
-			fsnotify_access(file);
-		else if (ret)
-			fsnotify_modify(file);
-	}
+	if (unlikely(fr_rw_watched(file)) && ret > 0)
+		fr_rw_tell(file, access);
 	return ret;
 }
 

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <libaio.h>
 #include <liburing.h>
+#include <sys/inotify.h>
 
 #include "harness.h"
 
@@ -313,5 +314,42 @@ TEST(g2_async_writes_in_flight_at_unbind)
 	CHECK_ZERO(io_destroy(ctx));
 	free(poison);
 	free(good);
+	free(buf);
+}
+
+/* Who watches a backing is told, also where its file system does all of it at once. */
+TEST(r4_who_watches_a_backing_is_told_of_async_io)
+{
+	struct tfile *f = srv_stored((struct srv_opts){ 0 }, NULL, SIZE, NULL, NULL);
+	const char *dir = mount_tmpfs();
+	int note_fd = inotify_init1(IN_NONBLOCK), fd;
+	unsigned char *buf = direct_alloc(PAGE);
+	struct iocb cb, *list = &cb;
+	struct io_event event;
+	io_context_t ctx = NULL;
+	char path[128], told[4096];
+
+	snprintf(path, sizeof(path), "%s/watched-XXXXXX", dir);
+	b = backing_from_fd((int)CHECK_OK(mkstemp(path)));
+	CHECK_OK(ftruncate(b->fd, SIZE));
+	srv_register(f->srv, b);
+	fd = srv_open(f, O_RDWR | O_DIRECT);
+	CHECK_ZERO(region_bind(f, 0, SIZE, b, 0, RW));
+	CHECK_EQ(pwrite(fd, buf, PAGE, 0), PAGE);
+	CHECK_ZERO(io_setup(1, &ctx));
+	CHECK_OK(inotify_add_watch(note_fd, path, IN_ACCESS | IN_MODIFY));
+	for (int write = 0; write < 2; write++) {
+		if (write)
+			io_prep_pwrite(&cb, fd, buf, PAGE, PAGE);
+		else
+			io_prep_pread(&cb, fd, buf, PAGE, PAGE);
+		CHECK_EQ(io_submit(ctx, 1, &list), 1);
+		CHECK_EQ(io_getevents(ctx, 1, 1, &event, NULL), 1);
+		CHECK_EQ((long)event.res, PAGE);
+		CHECK(read(note_fd, told, sizeof(told)) > 0);
+	}
+	CHECK_ZERO(io_destroy(ctx));
+	close(note_fd);
+	close(fd);
 	free(buf);
 }
