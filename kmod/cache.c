@@ -233,7 +233,8 @@ void fr_cache_take_over(struct fr_inode *fi)
 		fr_aops->launder_folio = fr_launder_folio;
 	}
 	spin_unlock(&fr_aops_lock);
-	WRITE_ONCE(mapping->a_ops, fr_aops);
+	/* Its functions, for who has no lock */
+	smp_store_release(&mapping->a_ops, fr_aops);
 	/* Begun before that */
 	if (fr_fuse_in_writeback(fi->inode))
 		fr_cache_sent_back(fi);

@@ -382,31 +382,31 @@ static ssize_t fr_write_any(struct fr_inode *fi, struct kiocb *iocb,
 /*
  * A write holds pages, and stores into these wait for it: they are not to wait
  * for who answers faults in its buffer, too. So the buffer is pinned, unless it
- * is large, or memory of a kind that cannot be. -EFAULT: it was not, and nothing
- * is done.
+ * is large, or memory of a kind that cannot be. False: it was not, and nothing
+ * is done. True: @ret is what the write said.
  */
-static ssize_t fr_write_pinned(struct fr_inode *fi, struct kiocb *iocb,
-			       struct iov_iter *from)
+static bool fr_write_pinned(struct fr_inode *fi, struct kiocb *iocb,
+			    struct iov_iter *from, ssize_t *ret)
 {
 	size_t count = iov_iter_count(from);
 	struct fr_dio *dio;
 	struct iov_iter it;
-	ssize_t ret;
+	bool pinned;
 
 	if (!user_backed_iter(from) || count > FR_DIO_COURTESY)
-		return -EFAULT;
+		return false;
 	dio = fr_dio_pin(from, FR_WRITE);
 	if (IS_ERR(dio))
-		return PTR_ERR(dio);
-	ret = -EFAULT;
-	if (dio->len == count) {
+		return false;
+	pinned = dio->len == count;
+	if (pinned) {
 		iov_iter_bvec(&it, ITER_SOURCE, dio->bv, dio->nr, dio->len);
-		ret = fr_write_any(fi, iocb, &it);
-		if (ret > 0)
-			iov_iter_advance(from, ret);
+		*ret = fr_write_any(fi, iocb, &it);
+		if (*ret > 0)
+			iov_iter_advance(from, *ret);
 	}
 	fr_dio_unpin(dio);
-	return ret;
+	return pinned;
 }
 
 /* Not simply all in one region. Apart, for what it needs on the stack is much. */
@@ -422,11 +422,8 @@ static noinline ssize_t fr_write_rest(struct fr_inode *fi, struct kiocb *iocb,
 		if (ret <= 0)
 			return ret;
 	}
-	if (READ_ONCE(fi->stores)) {
-		ret = fr_write_pinned(fi, iocb, from);
-		if (ret != -EFAULT)
-			return ret;
-	}
+	if (READ_ONCE(fi->stores) && fr_write_pinned(fi, iocb, from, &ret))
+		return ret;
 	return fr_write_any(fi, iocb, from);
 }
 
