@@ -117,13 +117,6 @@ static int fr_bind_apply(struct fr_conn *conn, struct fr_txn *txn,
 	return err;
 }
 
-static void fr_bind_commit(struct fr_inode *fi, struct fr_txn *txn)
-{
-	lockdep_assert_held(&fi->map_lock);
-	fr_txn_commit(txn);
-	WRITE_ONCE(fi->txn, fr_map_txn(txn->root));
-}
-
 /*
  * Free what the transaction, of @ops, took out of the tree @old, once no reader
  * is in it.
@@ -196,7 +189,8 @@ static int fr_bind_inode(struct fr_inode *fi, const struct fr_op *ops, u32 count
 	/* What is dirty is not the new regions', from the beginning */
 	fr_hold_begin(fi, &hold, first, last, FR_DROP_BOUND);
 	old = fi->map.root;
-	fr_bind_commit(fi, &txn);
+	fr_txn_commit(&txn);
+	WRITE_ONCE(fi->txn, fr_map_txn(txn.root));
 	fr_bind_retire(fi, &txn, old, ops, count, retired);
 	mutex_unlock(&fi->map_lock);
 	/* What is dirty goes to the server, who may bind where it puts that */
@@ -236,7 +230,7 @@ void fr_bind_trim(struct fr_inode *fi, u64 size)
 	};
 	WARN_ON_ONCE(fr_txn_unbind(&txn, op.start, op.last));
 	old = fi->map.root;
-	fr_bind_commit(fi, &txn);
+	fr_txn_commit(&txn);
 	fi->map.ops = &fr_node_ops;
 	fr_bind_retire(fi, &txn, old, &op, 1, NULL);
 out:

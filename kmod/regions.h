@@ -123,8 +123,8 @@ enum fr_stores {
  * @mapped:	a backing was mapped for writing: stores go unseen from then on
  * @mapped_first: the file's pages that such mappings have had lie from here on;
  * @mapped_last:  and up to here; @holds_lock
- * @txn:	the message that made @map what it is: not one that failed; @map_lock,
- *		and none to look at it
+ * @txn:	the last message that changed @map: not one that failed, nor a
+ *		truncation; @map_lock, and none to look at it
  * @trunc_txn:	@txn when the file was last opened with O_TRUNC
  * @written:	a backing was written since the last fsync; no lock, see sync.c
  * @synced:	the backings have been synced at all; @sync_lock
