@@ -46,7 +46,8 @@ static void fr_attr_stop_writers(struct fr_inode *fi)
 
 static void fr_attr_let_writers_go(struct fr_inode *fi)
 {
-	WRITE_ONCE(fi->truncating, false);
+	/* Pairs with the acquire in fr_truncating() */
+	smp_store_release(&fi->truncating, false);
 }
 
 /* Ask the server, and trim what it has cut off, which ended at @old. */

@@ -149,6 +149,7 @@ static void fr_io_serve(struct fr_io *io, const struct fr_piece *gap)
 		err = -EFAULT;
 	}
 	io->limit = gap->pos - io->pos + ret;
+	io->served = io->limit;
 	io->err = err;
 }
 
@@ -205,8 +206,8 @@ static void fr_io_begin(struct fr_io *io, const struct fr_node *root)
 	eof = fr_read_eof(io->fi, root);
 	if (io->pos >= eof)
 		io->limit = 0;
-	else if (io->limit > eof - io->pos)
-		io->limit = eof - io->pos;
+	else
+		io->limit = min_t(u64, io->served, eof - io->pos);
 }
 
 /*
@@ -217,8 +218,24 @@ static void fr_io_begin(struct fr_io *io, const struct fr_node *root)
 static void fr_io_anew(struct fr_io *io)
 {
 	io->anew++;
-	if (io->access == FR_READ)
-		io->nr = 0;
+	if (io->access != FR_READ)
+		return;
+	io->nr = 0;
+	io->served = io->want;
+	io->err = 0;
+}
+
+/*
+ * Is the file being truncated, or shorter than it was when somebody looked where
+ * this write ends? Who extends it has the inode lock, and write-back must go on.
+ */
+static bool fr_io_cut_off(const struct fr_io *io, const struct fr_node *root)
+{
+	if (io->access == FR_READ || io->bound)
+		return false;
+	if (unlikely(fr_truncating(io->fi)))
+		return true;
+	return fr_read_eof(io->fi, root) < io->pos + io->want;
 }
 
 /*
@@ -246,22 +263,21 @@ ssize_t fr_io_run(struct fr_io *io)
 	int idx, err, tries = 0;
 
 	io->limit = io->want;
+	io->served = io->want;
 	io->span = io->own;
 	io->max = ARRAY_SIZE(io->own);
 	for (;;) {
 		idx = srcu_read_lock(srcu);
 		root = fr_load_root(io->fi->map.root);
 		if (!begun || fr_map_txn(root) != io->txn) {
-			fr_io_begin(io, root);
-			it = *io->iter;
 			if (done)
 				fr_io_anew(io);
+			fr_io_begin(io, root);
+			it = *io->iter;
 			begun = true;
 			done = 0;
 		}
-		/* Who extends the file has the inode lock, and write-back must go on */
-		if (io->access == FR_WRITE && !io->bound &&
-		    unlikely(READ_ONCE(io->fi->truncating))) {
+		if (fr_io_cut_off(io, root)) {
 			srcu_read_unlock(srcu, idx);
 			err = -FR_ECHANGED;
 			done = 0;

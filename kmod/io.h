@@ -46,6 +46,8 @@ struct fr_span {
  * @fault:	a page fault reads, inside of the mmap lock
  * @limit:	bytes from @pos on that can be done: the end of file comes
  *		next, or something failed there
+ * @served:	the same without the end of file, which another state of the map
+ *		may have elsewhere
  * @err:	what failed at @limit, and afterwards: what failed, if anything did,
  *		behind the bytes done
  * @txn:	state of the map that the rest is about
@@ -67,6 +69,7 @@ struct fr_io {
 	bool fault;
 
 	size_t limit;
+	size_t served;
 	int err;
 	u64 txn;
 	u64 scan;

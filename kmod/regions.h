@@ -260,6 +260,12 @@ void fr_file_ops_init(struct file_operations *fops,
 		      const struct file_operations *orig);
 
 /* What we know of @file's inode; NULL: it is an ordinary FUSE file to us. */
+/* Not: whoever is in srcu finds size and map as the last truncation left them. */
+static inline bool fr_truncating(const struct fr_inode *fi)
+{
+	return smp_load_acquire(&fi->truncating);
+}
+
 static inline struct fr_inode *fr_file_inode(struct file *file)
 {
 	const struct file_operations *fops = READ_ONCE(file->f_op);

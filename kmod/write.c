@@ -223,8 +223,11 @@ static __always_inline ssize_t fr_write_fast(struct fr_inode *fi,
 		return 0;
 	idx = srcu_read_lock(srcu);
 	root = fr_load_root(fi->map.root);
+	/* Before the size is looked at, in fr_rw_region() */
+	if (unlikely(fr_truncating(fi) || READ_ONCE(fi->stores)))
+		goto out;
 	r = fr_rw_region(fi, root, pos, end, FR_WRITE);
-	if (unlikely(!r || READ_ONCE(fi->stores) || READ_ONCE(fi->truncating)))
+	if (unlikely(!r))
 		goto out;
 	if (likely(is_sync_kiocb(iocb) && !(iocb->ki_flags & FR_IOCB_SPECIAL)))
 		ret = fr_rw_fast(fr_region_backing(r), iocb,

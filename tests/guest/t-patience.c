@@ -257,3 +257,45 @@ TEST(m1_store_beside_appender_with_hung_buffer)
 {
 	store_beside_hung_buffer(SIZE - PAGE, 2 * PAGE);
 }
+
+/* The whole-file region's backing becomes another, which is longer, in the middle of a read of all. */
+TEST(g3_long_read_and_a_longer_file)
+{
+	struct srv *disk = srv_new(&(struct srv_opts){ .no_attach = true }), *s = srv_new(NULL);
+	struct tfile *lower = srv_file(disk, "lower", 2 * MIB), *f = srv_file(s, "f", 4 * MIB);
+	struct backing *before, *after = backing_new(4 * MIB);
+	unsigned char *buf = direct_alloc(4 * MIB);
+	pid_t reader, changer;
+	int fd;
+
+	srv_start(disk);
+	before = backing_from_fd(srv_open(lower, O_RDONLY));
+	srv_start(s);
+	srv_register(s, before);
+	srv_register(s, after);
+	fd = srv_open(f, O_RDONLY);
+	CHECK_ZERO(region_bind(f, 0, 0, before, 0, FUSE_REGION_READ));
+	lower->hang = 1u << OP_READ;
+	reader = test_fork();
+	if (!reader) {
+		ssize_t n = pread(fd, buf, 4 * MIB, 0);
+
+		note("%zd bytes", n);
+		if (pattern_differs(buf, after->seed, 0, 2 * MIB) == 2 * MIB)
+			CHECK_EQ(n, 4 * MIB);
+		else
+			CHECK_EQ(n, 2 * MIB);
+		_exit(0);
+	}
+	srv_until_hanging(lower);
+	changer = test_fork();
+	if (!changer) {
+		CHECK_ZERO(region_bind(f, 0, 0, after, 0, FUSE_REGION_READ | FUSE_REGION_REPLACE));
+		_exit(0);
+	}
+	sleep_ms(200);
+	lower->hang = 0;
+	CHECK_EQ(wait_exit(reader), 0);
+	CHECK_EQ(wait_exit(changer), 0);
+	free(buf);
+}

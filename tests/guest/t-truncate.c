@@ -84,7 +84,8 @@ static void write_beside(struct tfile *f, async_write_fn fn, int open_flags, uin
 		CHECK_OK(ftruncate(b->fd, SIZE));
 		CHECK_OK(truncate(path, SIZE));
 		if (region)
-			CHECK_ZERO(region_bind(f, region, 20 * PAGE, b, 0, RW | FUSE_REGION_REPLACE));
+			CHECK_ZERO(
+				region_bind(f, region, 20 * PAGE, b, 0, RW | FUSE_REGION_REPLACE));
 		CHECK_EQ(pread(in, got, PAGE, (off_t)off), PAGE);
 		CHECK_EQ(memcmp(got, zero, PAGE), 0);
 	}
@@ -208,4 +209,133 @@ TEST(w5_open_with_truncation_and_a_bind_that_fails)
 	f->hook[OP_OPEN] = NULL;
 	CHECK_OK(ftruncate(fd, SIZE));
 	expect_read(f, fd, 0, SIZE);
+}
+
+/* A write decided that it lies inside the file, and then waits for the truncation that makes that untrue. */
+static const uint64_t was = 10000, cut = 5000, at = 8000, len = 1000;
+
+static pid_t truncating_to_cut(struct tfile *f)
+{
+	char path[128];
+	pid_t pid;
+
+	srv_path(path, sizeof(path), f);
+	f->hang = 1u << OP_SETATTR;
+	pid = test_fork();
+	if (!pid) {
+		CHECK_OK(truncate(path, (off_t)cut));
+		_exit(0);
+	}
+	srv_until_hanging(f);
+	return pid;
+}
+
+static void *write_at(void *arg)
+{
+	struct writer *w = arg;
+
+	w->res = pwrite(w->fd, w->buf, len, (off_t)at);
+	return NULL;
+}
+
+/* @asked: what the server does when it is asked about privileges */
+static void write_that_waits(struct tfile *f, srv_hook asked)
+{
+	struct writer w = { .buf = direct_alloc(PAGE) };
+	unsigned char got[PAGE];
+	pthread_t thread;
+	struct stat st;
+	pid_t pid;
+
+	memset(w.buf, 0xEE, PAGE);
+	w.fd = srv_open(f, O_RDWR);
+	/* After that the server is asked about privileges, with the inode locked. */
+	CHECK_OK(fstat(w.fd, &st));
+	CHECK_EQ(st.st_size, was);
+	pid = truncating_to_cut(f);
+	f->hook[OP_GETXATTR] = asked;
+	CHECK_ZERO(pthread_create(&thread, NULL, write_at, &w));
+	sleep_ms(200);
+	f->hang = 0;
+	CHECK_EQ(wait_exit(pid), 0);
+	CHECK_ZERO(pthread_join(thread, NULL));
+	CHECK_EQ(w.res, len);
+	CHECK_OK(fstat(w.fd, &st));
+	CHECK_EQ(st.st_size, at + len);
+	CHECK_EQ(pread(w.fd, got, PAGE, (off_t)at), len);
+	CHECK_EQ(memcmp(got, w.buf, len), 0);
+	CHECK_EQ(pread(w.fd, got, at - cut, (off_t)cut), at - cut);
+	for (size_t i = 0; i < at - cut; i++)
+		CHECK_EQ(got[i], 0);
+	free(w.buf);
+}
+
+static struct tfile *waited_for(bool writeback)
+{
+	struct srv *s = srv_new(
+		&(struct srv_opts){ .threads = true, .writeback = writeback, .xattrs = true });
+	struct tfile *f = srv_store_file(s, "f", was);
+
+	b = backing_new(was);
+	srv_start(s);
+	srv_register(s, b);
+	close(srv_open(f, O_RDONLY));
+	return f;
+}
+
+/* The server binds it again, when it is asked about privileges. */
+static int bind_all(struct srv *s, struct tfile *f, uint64_t off, size_t size)
+{
+	int fd = (int)CHECK_OK(backing_reopen(b, O_WRONLY));
+
+	(void)s, (void)off, (void)size;
+	CHECK_OK(ftruncate(fd, (off_t)cut));
+	close(fd);
+	CHECK_ZERO(region_bind(f, 0, 4 * PAGE, b, 0, RW | FUSE_REGION_REPLACE));
+	f->hook[OP_GETXATTR] = NULL;
+	return 0;
+}
+
+TEST(w6_write_that_waited_for_a_truncation)
+{
+	struct tfile *f = waited_for(false);
+
+	CHECK_ZERO(region_bind(f, 0, 4 * PAGE, b, 0, RW));
+	write_that_waits(f, bind_all);
+}
+
+TEST(w3_write_that_waited_for_a_truncation_of_a_whole_file)
+{
+	struct tfile *f = waited_for(true);
+
+	CHECK_ZERO(region_bind(f, 0, 0, b, 0, RW));
+	write_that_waits(f, NULL);
+}
+
+/*
+ * O_TRUNC, done by the server in OPEN, after another truncation that came meanwhile:
+ * what that one trims is nothing that the server said in OPEN.
+ */
+TEST(w5_open_with_truncation_beside_another)
+{
+	struct tfile *f = waited_for(false);
+	char path[128];
+	pid_t opener;
+	int fd;
+
+	srv_path(path, sizeof(path), f);
+	CHECK_ZERO(region_bind(f, 0, was, b, 0, RW));
+	f->hang = 1u << OP_OPEN;
+	opener = test_fork();
+	if (!opener) {
+		close((int)CHECK_OK(open(path, O_RDWR | O_TRUNC)));
+		_exit(0);
+	}
+	srv_until_hanging(f);
+	CHECK_OK(truncate(path, (off_t)cut));
+	f->hang = 0;
+	CHECK_EQ(wait_exit(opener), 0);
+	fd = srv_open(f, O_RDWR);
+	CHECK_OK(ftruncate(fd, (off_t)was));
+	expect_read(f, fd, 0, was);
 }
