@@ -15,6 +15,7 @@
 /* Nodes that readers may still be in, after a message that only added. */
 struct fr_retired {
 	struct rcu_head rcu;
+	struct fr_conn *conn;
 	struct fr_node *nodes;
 };
 
@@ -23,6 +24,7 @@ static void fr_retired_free(struct rcu_head *rcu)
 	struct fr_retired *retired = container_of(rcu, struct fr_retired, rcu);
 
 	fr_nodes_free(&fr_node_ops, retired->nodes);
+	atomic_dec(&retired->conn->retiring);
 	kfree(retired);
 }
 
@@ -135,6 +137,8 @@ static void fr_bind_retire(struct fr_inode *fi, struct fr_txn *txn,
 		fr_nodes_free(&fr_node_ops, txn->retired);
 	} else if (txn->retired) {
 		retired->nodes = txn->retired;
+		retired->conn = fi->conn;
+		atomic_inc(&fi->conn->retiring);
 		call_srcu(&fi->conn->srcu, &retired->rcu, fr_retired_free);
 		return;
 	}

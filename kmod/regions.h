@@ -78,6 +78,7 @@ struct fr_backing {
  * @lock:	protects @inodes, @nr_errs, and fr_inode.nr_files and .hashed
  * @inodes:	the fr_inodes that the table of inodes refers to
  * @nr_errs:	errors that its backings have had
+ * @retiring:	old parts of maps that wait for their last readers
  * @ctl_fops:	what the control file's f_op points to
  * @free_work:	the end of it
  */
@@ -93,6 +94,7 @@ struct fr_conn {
 	spinlock_t lock;
 	struct list_head inodes;
 	u64 nr_errs;
+	atomic_t retiring;
 	struct file_operations ctl_fops;
 	struct work_struct free_work;
 	struct rcu_head rcu;
@@ -118,6 +120,7 @@ enum fr_stores {
  * @entry:	in conn->inodes; conn->lock
  * @nr_files:	files whose f_op is @fops; conn->lock
  * @hashed:	in the table; conn->lock
+ * @umounted:	it ends since its file system does
  * @changed:	a backing was written since the last stat() asked the server;
  *		no lock, see attr.c
  * @mapped:	a backing was mapped for writing: stores go unseen from then on
@@ -155,6 +158,7 @@ struct fr_inode {
 	struct list_head entry;
 	unsigned int nr_files;
 	bool hashed;
+	bool umounted;
 	u64 txn;
 	u64 trunc_txn;
 	u64 errs_seen;

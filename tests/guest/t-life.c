@@ -31,6 +31,22 @@ TEST(l1_unmount)
 	life_all_released(&l);
 }
 
+/* Old parts of a map, which readers may have been in, keep no file system busy either. */
+TEST(l1_unmount_right_after_a_bind)
+{
+	struct life l;
+
+	for (int i = 0; i < 10; i++) {
+		life_begin(&l, 1);
+		for (int j = 0; j < 4; j++)
+			close(l.b[j]->fd);
+		CHECK_ZERO(region_bind(&l.s->files[0], 9 * PAGE, 10, l.b[2], 0, 0));
+		CHECK_ZERO(region_bind(&l.s->files[0], 10 * PAGE, 10, l.b[3], 0, 0));
+		srv_stop(l.s);
+		CHECK_OK(umount2(l.dir, 0));
+	}
+}
+
 TEST(l1_unmount_never_opened)
 {
 	struct life l;
