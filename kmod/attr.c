@@ -10,7 +10,6 @@
  */
 
 #include <linux/fs.h>
-#include <linux/falloc.h>
 #include <linux/spinlock.h>
 
 #include "fuse.h"
@@ -63,15 +62,14 @@ static int fr_attr_truncate(struct mnt_idmap *idmap, struct dentry *dentry,
 		return fr_orig_iops->setattr(idmap, dentry, attr);
 	if (shorter)
 		fr_attr_stop_writers(fi);
-	/* FUSE drops the page that the file ends in; dirty, it has its new size */
-	if (longer) {
-		fr_hold_begin(fi, &hold, old, old, FR_HOLD_WRITE);
-		err = fr_hold_flush(fi, old, old, true);
-	}
-	if (!err)
-		err = fr_orig_iops->setattr(idmap, dentry, attr);
 	if (longer)
-		fr_hold_end(fi, &hold);
+		err = fr_grow_begin(fi, &hold, old, true);
+	if (err)
+		goto out;
+	err = fr_orig_iops->setattr(idmap, dentry, attr);
+	/* FUSE has dropped the page that the file ended in */
+	if (longer)
+		fr_grow_end(fi, &hold, old, old);
 	/*
 	 * A file that grows keeps what is bound past its end. An O_TRUNC that
 	 * the server did in OPEN has set the size already; if the map has
@@ -83,6 +81,7 @@ static int fr_attr_truncate(struct mnt_idmap *idmap, struct dentry *dentry,
 		fr_bind_trim(fi, attr->ia_size);
 	if (shorter)
 		fr_attr_let_writers_go(fi);
+out:
 	fr_inode_put(fi);
 	return err;
 }
@@ -104,28 +103,6 @@ static int fr_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 	}
 	fr_pending_done();
 	return err;
-}
-
-/* The server's; one that makes the file longer, as setattr does. */
-long fr_fallocate(struct file *file, int mode, loff_t offset, loff_t len)
-{
-	struct fr_inode *fi = fr_file_inode(file);
-	struct fr_hold hold;
-	loff_t eof;
-	long ret;
-
-	eof = i_size_read(file_inode(file));
-	if (!fi || !fr_load_root(fi->map.root) ||
-	    (mode & FALLOC_FL_KEEP_SIZE) || offset + len <= eof)
-		return fr_orig_fops->fallocate(file, mode, offset, len);
-	fr_hold_begin(fi, &hold, eof, eof, FR_HOLD_WRITE);
-	ret = fr_hold_flush(fi, eof, eof, false);
-	if (!ret)
-		ret = fr_orig_fops->fallocate(file, mode, offset, len);
-	if (!ret)
-		fr_drop(fi, eof, eof, FR_DROP_WRITTEN);
-	fr_hold_end(fi, &hold);
-	return ret;
 }
 
 static int fr_getattr(struct mnt_idmap *idmap, const struct path *path,

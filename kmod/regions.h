@@ -47,6 +47,7 @@
 
 #include "map.h"
 
+struct fr_hold;
 struct fr_op;
 
 #undef pr_fmt
@@ -320,7 +321,14 @@ int fr_fsync(struct file *file, loff_t start, loff_t end, int datasync);
 /* attr.c */
 void fr_attr_take_over(struct fr_inode *fi);
 void fr_attr_give_back(struct fr_inode *fi);
+
+/* grow.c */
+int fr_grow_begin(struct fr_inode *fi, struct fr_hold *hold, u64 eof,
+		  bool locked);
+void fr_grow_end(struct fr_inode *fi, struct fr_hold *hold, u64 eof, u64 now);
 long fr_fallocate(struct file *file, int mode, loff_t offset, loff_t len);
+ssize_t fr_copy_file_range(struct file *in, loff_t pos_in, struct file *out,
+			   loff_t pos_out, size_t len, unsigned int flags);
 
 /* mmap.c */
 int fr_mmap(struct file *file, struct vm_area_struct *vma);

@@ -160,11 +160,7 @@ out:
 	return ret;
 }
 
-/*
- * All of @from, past the end of file that was at @eof, by the server. The page
- * that the file ended in has zeroes from there on, where bytes may be bound that
- * are the file's now.
- */
+/* All of @from, past the end of file that was at @eof, by the server. */
 static ssize_t fr_write_past_gap(struct fr_inode *fi, struct kiocb *iocb,
 				 struct iov_iter *from, u64 eof)
 {
@@ -172,17 +168,14 @@ static ssize_t fr_write_past_gap(struct fr_inode *fi, struct kiocb *iocb,
 	struct fr_hold hold;
 	ssize_t ret;
 
+	ret = fr_grow_begin(fi, &hold, eof, false);
+	if (ret)
+		return ret;
 	/* FUSE finds out where an append goes, maybe further behind by then */
-	fr_hold_begin(fi, &hold, eof, FR_LAST_MAX, FR_HOLD_WRITE);
-	ret = fr_hold_flush(fi, eof, FR_LAST_MAX, false);
-	if (!ret)
-		ret = fr_write_gap(iocb, iocb->ki_pos, from);
-	if (ret > 0) {
-		if (!append)
-			iocb->ki_pos += ret;
-		fr_drop(fi, eof, iocb->ki_pos - 1, FR_DROP_WRITTEN);
-	}
-	fr_hold_end(fi, &hold);
+	ret = fr_write_gap(iocb, iocb->ki_pos, from);
+	if (ret > 0 && !append)
+		iocb->ki_pos += ret;
+	fr_grow_end(fi, &hold, eof, ret > 0 ? iocb->ki_pos : eof);
 	return ret;
 }
 
@@ -293,6 +286,24 @@ static bool fr_write_grows(struct fr_inode *fi, u64 pos, size_t len)
 	return grows;
 }
 
+/*
+ * Where do pages change, when a write at @pos makes the file longer, which ended
+ * at @eof? That page is left alone if it has none but the server's bytes behind
+ * @eof: they may be dirty, and only the server could take them.
+ */
+static u64 fr_write_from(struct fr_inode *fi, u64 eof, u64 pos)
+{
+	struct fr_piece piece;
+	int idx;
+
+	if (!(eof & ~PAGE_MASK))
+		return pos;
+	idx = srcu_read_lock(&fi->conn->srcu);
+	fr_map_find(fr_load_root(fi->map.root), eof, &piece);
+	srcu_read_unlock(&fi->conn->srcu, idx);
+	return piece.region || piece.last < (eof | ~PAGE_MASK) ? eof : pos;
+}
+
 static u64 fr_write_eof(struct fr_inode *fi)
 {
 	int idx = srcu_read_lock(&fi->conn->srcu);
@@ -333,7 +344,8 @@ static ssize_t fr_write_past(struct fr_inode *fi, struct kiocb *iocb,
 	if (ret > 0)
 		ret = fr_write_prepare(iocb, true) ?: ret;
 	if (ret > 0)
-		ret = fr_write_cut(fi, iocb, from, ret, true, eof);
+		ret = fr_write_cut(fi, iocb, from, ret, true,
+				   fr_write_from(fi, eof, iocb->ki_pos));
 	if (append)
 		iocb->ki_flags |= IOCB_APPEND;
 out:

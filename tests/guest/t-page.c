@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* M1: a page of FUSE's cache whose bytes are of several places, and of both sides of a file's end. */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <setjmp.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -22,6 +23,14 @@ static int byte_at(const volatile unsigned char *p)
 {
 	signal(SIGBUS, sigbus);
 	return sigsetjmp(on_sigbus, 1) ? -1 : *p;
+}
+
+static void expect_byte(int fd, uint64_t off, unsigned char want)
+{
+	unsigned char got;
+
+	CHECK_EQ(pread(fd, &got, 1, (off_t)off), 1);
+	CHECK_EQ(got, want);
 }
 
 /* A file whose first page is half of one page of a backing on another FUSE mount, half of the next */
@@ -58,9 +67,10 @@ TEST(m1_page_that_is_read_in_part)
 static const uint64_t end = 5000;
 static struct backing *b;
 
-static struct tfile *ends_in_region(uint32_t flags, unsigned char **p, int *fd)
+static struct tfile *ends_in_region(struct srv_opts opts, uint32_t flags, unsigned char **p,
+				    int *fd)
 {
-	struct srv *s = srv_new(NULL);
+	struct srv *s = srv_new(&opts);
 	struct tfile *f = srv_store_file(s, "f", end);
 
 	srv_start(s);
@@ -68,7 +78,7 @@ static struct tfile *ends_in_region(uint32_t flags, unsigned char **p, int *fd)
 	srv_register(s, b);
 	*fd = srv_open(f, O_RDWR);
 	CHECK_ZERO(region_bind(f, 0, 4 * PAGE, b, 0, RW | flags));
-	*p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+	*p = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
 	CHECK(*p != MAP_FAILED);
 	CHECK_EQ((*p)[PAGE], pattern_byte(b->seed, PAGE));
 	CHECK_EQ((*p)[end], 0);
@@ -97,7 +107,7 @@ TEST(m1_old_end_of_a_file_that_grows_by_write)
 {
 	unsigned char *p;
 	int fd;
-	struct tfile *f = ends_in_region(0, &p, &fd);
+	struct tfile *f = ends_in_region((struct srv_opts){ 0 }, 0, &p, &fd);
 
 	CHECK_EQ(pwrite(fd, "x", 1, 5 * PAGE), 1);
 	expect_grown(f, p, fd, end);
@@ -107,7 +117,7 @@ TEST(m1_old_end_of_a_file_that_grows_in_its_region)
 {
 	unsigned char *p;
 	int fd;
-	struct tfile *f = ends_in_region(FUSE_REGION_GROW, &p, &fd);
+	struct tfile *f = ends_in_region((struct srv_opts){ 0 }, FUSE_REGION_GROW, &p, &fd);
 
 	f->attr_of_backings = true;
 	CHECK_EQ(pwrite(fd, "x", 1, 3 * PAGE), 1);
@@ -119,7 +129,7 @@ TEST(m1_old_end_of_a_file_that_grows_by_truncate)
 {
 	unsigned char *p;
 	int fd;
-	struct tfile *f = ends_in_region(0, &p, &fd);
+	struct tfile *f = ends_in_region((struct srv_opts){ 0 }, 0, &p, &fd);
 
 	/* dirty when it grows */
 	p[PAGE] = 'x';
@@ -132,10 +142,138 @@ TEST(m1_old_end_of_a_file_that_grows_by_fallocate)
 {
 	unsigned char *p;
 	int fd;
-	struct tfile *f = ends_in_region(0, &p, &fd);
+	struct tfile *f = ends_in_region((struct srv_opts){ 0 }, 0, &p, &fd);
 
 	p[PAGE] = 'x';
 	CHECK_OK(fallocate(fd, 0, 2 * PAGE, PAGE));
 	expect_grown(f, p, fd, end);
 	CHECK_EQ(p[PAGE], 'x');
+}
+
+TEST(m1_old_end_of_a_file_that_grows_by_copy)
+{
+	loff_t in = 0, out = 5 * PAGE;
+	unsigned char *p;
+	int fd;
+	struct tfile *f = ends_in_region((struct srv_opts){ .copy = true }, 0, &p, &fd);
+
+	p[PAGE] = 'x';
+	CHECK_EQ(copy_file_range(fd, &in, fd, &out, 100, 0), 100);
+	CHECK_EQ(srv_count(f, OP_COPY), 1);
+	expect_grown(f, p, fd, end);
+	CHECK_EQ(p[PAGE], 'x');
+}
+
+struct mover {
+	int fd;
+	volatile unsigned char *p;
+};
+
+static void *move_end(void *arg)
+{
+	const struct mover *m = arg;
+
+	CHECK_EQ(pwrite(m->fd, "x", 1, 8999), 1);
+	return NULL;
+}
+
+static void *grow(void *arg)
+{
+	const struct mover *m = arg;
+
+	CHECK_OK(fallocate(m->fd, 0, 0, 5 * PAGE));
+	return NULL;
+}
+
+static void *store(void *arg)
+{
+	const struct mover *m = arg;
+
+	m->p[2 * PAGE] = 'y';
+	return NULL;
+}
+
+/* The file ends elsewhere when it is fallocate()'s turn: then that page is the one. */
+TEST(m1_old_end_that_moves_before_the_file_grows)
+{
+	const uint64_t moved = 9000;
+	pthread_t mover, grower, storer;
+	unsigned char got[PAGE], *p;
+	struct mover m;
+	int fd;
+	struct tfile *f = ends_in_region((struct srv_opts){ .threads = true }, 0, &p, &fd);
+
+	m = (struct mover){ .fd = fd, .p = p };
+	p[0] = 'x'; /* the first store waits for nothing else then */
+	f->hang = 1u << OP_WRITE;
+	CHECK_ZERO(pthread_create(&mover, NULL, move_end, &m));
+	srv_until_hanging(f);
+	CHECK_ZERO(pthread_create(&grower, NULL, grow, &m));
+	sleep_ms(200);
+	f->hang = 1u << OP_FALLOCATE;
+	CHECK_SOON(srv_count(f, OP_FALLOCATE) == 1);
+	CHECK_ZERO(pthread_join(mover, NULL));
+	CHECK_ZERO(pthread_create(&storer, NULL, store, &m));
+	sleep_ms(200);
+	f->hang = 0;
+	CHECK_ZERO(pthread_join(grower, NULL));
+	CHECK_ZERO(pthread_join(storer, NULL));
+	CHECK_EQ(f->size, 5 * PAGE);
+	CHECK_OK(msync(p, 3 * PAGE, MS_SYNC));
+	CHECK_EQ(pattern_differs(p + moved, b->seed, moved, 3 * PAGE - moved), 3 * PAGE - moved);
+	backing_bytes(b, got, moved, 3 * PAGE - moved);
+	CHECK_EQ(pattern_differs(got, b->seed, moved, 3 * PAGE - moved), 3 * PAGE - moved);
+	CHECK_EQ(p[2 * PAGE], 'y');
+}
+
+/* The page that the file ends in is the server's, who does not answer. */
+TEST(g5_write_that_grows_beside_a_dirty_gap)
+{
+	struct srv *s = srv_new(&(struct srv_opts){ .threads = true });
+	struct tfile *f = srv_store_file(s, "f", end);
+	unsigned char *p;
+	int fd;
+
+	srv_start(s);
+	b = backing_new(2 * PAGE);
+	srv_register(s, b);
+	f->attr_of_backings = true;
+	fd = srv_open(f, O_RDWR);
+	CHECK_ZERO(region_bind(f, 2 * PAGE, 14 * PAGE, b, 2 * PAGE, RW | FUSE_REGION_GROW));
+	p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(p != MAP_FAILED);
+	p[PAGE] = 'x';
+	f->hang = 1u << OP_WRITE;
+	CHECK_EQ(pwrite(fd, "y", 1, 2 * PAGE), 1);
+	CHECK_EQ(f->hanging, 0);
+	f->hang = 0;
+	CHECK_OK(msync(p, 2 * PAGE, MS_SYNC));
+	expect_byte(fd, PAGE, 'x');
+	expect_byte(fd, 2 * PAGE, 'y');
+}
+
+static int no_space(struct srv *s, struct tfile *f, uint64_t off, size_t size)
+{
+	(void)s, (void)f, (void)off, (void)size;
+	return ENOSPC;
+}
+
+/* Bytes of another page could not be written: fsync says so, and not who makes the file longer. */
+TEST(w4_stored_bytes_that_are_lost_are_no_matter_of_a_truncation)
+{
+	struct tfile *lower, *f = on_two_pages(&lower);
+	int fd = srv_open(f, O_RDWR);
+	unsigned char *p;
+
+	CHECK_OK(ftruncate(fd, 3 * PAGE + 100));
+	p = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(p != MAP_FAILED);
+	lower->hook[OP_WRITE] = no_space;
+	p[0] = 'x';
+	CHECK_ERR(sync_file_range(fd, 0, PAGE, SYNC_FILE_RANGE_WRITE), ENOSPC);
+	p[3 * PAGE] = 'y';
+	CHECK_OK(ftruncate(fd, SIZE));
+	expect_byte(fd, 3 * PAGE, 'y');
+	CHECK_ERR(fsync(fd), ENOSPC);
+	lower->hook[OP_WRITE] = NULL;
 }
