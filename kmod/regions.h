@@ -268,6 +268,7 @@ void fr_file_ops_init(struct file_operations *fops,
 /* Not: whoever is in srcu finds size and map as the last truncation left them. */
 static inline bool fr_truncating(const struct fr_inode *fi)
 {
+	/* Pairs with the release in fr_attr_let_writers_go() */
 	return smp_load_acquire(&fi->truncating);
 }
 
