@@ -8,12 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cutfs.h"
 
-struct cutfs cutfs = { .root = { .fd = -1, .lock = PTHREAD_RWLOCK_INITIALIZER }, .binds = 8 };
+struct cutfs cutfs = {
+	.root = { .fd = -1, .lock = PTHREAD_RWLOCK_INITIALIZER },
+	.binds = 8,
+	.ready_fd = -1,
+};
 
 static pthread_t churner;
 static _Atomic bool churning;
@@ -51,6 +56,36 @@ static void *churn(void *arg)
 	return arg;
 }
 
+/* What is said from here on nobody reads, and who waits for our output to end must not wait. */
+static void detach_from_terminal(void)
+{
+	int null = open("/dev/null", O_RDWR);
+
+	for (int fd = 0; null >= 0 && fd <= STDERR_FILENO; fd++)
+		dup2(null, fd);
+	if (null > STDERR_FILENO)
+		close(null);
+}
+
+/* The mount works. When the parent is gone nobody needs to know. */
+static void tell_parent(void)
+{
+	if (cutfs.ready_fd < 0)
+		return;
+	detach_from_terminal();
+	if (write(cutfs.ready_fd, "", 1) < 0)
+		return;
+	close(cutfs.ready_fd);
+	cutfs.ready_fd = -1;
+}
+
+static void give_up(const char *what, const char *why)
+{
+	fprintf(stderr, "cutfs: %s: %s\n", what, why);
+	cutfs.failed = true;
+	fuse_session_exit(cutfs.session);
+}
+
 static void cutfs_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct fuse_regions_config config = {
@@ -61,16 +96,19 @@ static void cutfs_init(void *userdata, struct fuse_conn_info *conn)
 	(void)userdata;
 	if (err ||
 	    (!cutfs.noregions && fuse_regions_mode(cutfs.conn) != FUSE_REGIONS_MODE_KERNEL)) {
-		fprintf(stderr, "cutfs: no regions: %s\n",
-			err ? strerror(-err) : fuse_regions_reason(cutfs.conn));
-		fuse_session_exit(cutfs.session);
+		give_up("no regions", err ? strerror(-err) : fuse_regions_reason(cutfs.conn));
 		return;
 	}
 	conn->want &= ~FUSE_CAP_ATOMIC_O_TRUNC;
 	conn->want |= conn->capable & (FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_READ);
 	churning = cutfs.churn || cutfs.move;
-	if (churning && pthread_create(&churner, NULL, churn, NULL))
+	err = churning ? pthread_create(&churner, NULL, churn, NULL) : 0;
+	if (err) {
 		churning = false;
+		give_up("no thread to bind", strerror(err));
+		return;
+	}
+	tell_parent();
 }
 
 const struct fuse_lowlevel_ops cutfs_ops = {
@@ -155,14 +193,43 @@ static void raise_descriptor_limit(void)
 	}
 }
 
+/*
+ * The parent stays until INIT is here: only then is it known who serves the regions. It fails when
+ * the child has failed, and taken its mount away.
+ */
+static int become_daemon(void)
+{
+	int ends[2];
+	pid_t child;
+	char byte;
+
+	if (cutfs.foreground)
+		return 0;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	child = fork();
+	if (child < 0)
+		return -errno;
+	if (child) {
+		close(ends[1]);
+		if (read(ends[0], &byte, 1) == 1)
+			_exit(0);
+		waitpid(child, NULL, 0);
+		_exit(1);
+	}
+	close(ends[0]);
+	cutfs.ready_fd = ends[1];
+	setsid();
+	return chdir("/") < 0 ? -errno : 0;
+}
+
 static int serve(void)
 {
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
 	int ret = 1;
 
 	if (config && fuse_session_mount(cutfs.session, cutfs.mountpoint) == 0) {
-		fuse_daemonize(cutfs.foreground);
-		ret = fuse_session_loop_mt(cutfs.session, config) < 0;
+		ret = fuse_session_loop_mt(cutfs.session, config) < 0 || cutfs.failed;
 		if (churning) {
 			churning = false;
 			pthread_join(churner, NULL);
@@ -179,7 +246,7 @@ static int serve(void)
 int main(int argc, char **argv)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
-	int ret = 1;
+	int ret = 1, err;
 
 	if (argc == 2 && !strcmp(argv[1], "--help")) {
 		fputs(usage, stdout);
@@ -194,6 +261,11 @@ int main(int argc, char **argv)
 	cutfs.root.fd = open(cutfs.source, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (cutfs.root.fd < 0) {
 		fprintf(stderr, "cutfs: %s: %s\n", cutfs.source, strerror(errno));
+		return 1;
+	}
+	err = become_daemon();
+	if (err) {
+		fprintf(stderr, "cutfs: no daemon: %s\n", strerror(-err));
 		return 1;
 	}
 	umask(0);

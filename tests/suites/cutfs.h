@@ -99,6 +99,8 @@ struct node {
  * @move:	and move bytes from one place to another: not for mappings
  * @binds:	how often every 8 ms
  * @foreground:	stay
+ * @failed:	INIT did
+ * @ready_fd:	what the parent of a daemon waits at; -1: there is none
  */
 struct cutfs {
 	struct node root;
@@ -110,6 +112,8 @@ struct cutfs {
 	int move;
 	unsigned int binds;
 	int foreground;
+	bool failed;
+	int ready_fd;
 	char *source;
 	char *mountpoint;
 };

@@ -41,6 +41,12 @@ foreach(kernel ${FUSE_REGIONS_GUEST_KERNELS})
   set_tests_properties(suites/stress-ng-${kernel} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 500)
 endforeach()
 
+# Whether the suites notice it when nothing works
+if(FUSE_REGIONS_GUEST_KERNELS)
+  add_test(NAME suites/selftest COMMAND "${CMAKE_SOURCE_DIR}/tests/suites/selftest")
+  set_tests_properties(suites/selftest PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 500)
+endif()
+
 # What host/* are on this machine, with the kernel to serve the regions
 foreach(kernel ${FUSE_REGIONS_GUEST_KERNELS})
   add_test(NAME vm/regionfs-${kernel}
