@@ -93,9 +93,27 @@ await_server() {
 	return 1
 }
 
+# statfs() asks the server; what mountpoint(1) does may be answered from the kernel's cache.
+mounted() {
+	mountpoint -q $place/mnt && stat -f $place/mnt >/dev/null || {
+		echo "no file system is mounted"
+		return 1
+	}
+}
+
+# What a command has left running may take a moment to end.
 unmount() {
-	fusermount3 -u $place/mnt || umount -l $place/mnt
-	await_server
+	local rc=0 until=$((SECONDS + 4))
+	while ! fusermount3 -u $place/mnt; do
+		if ((SECONDS >= until)); then
+			umount -l $place/mnt
+			rc=1
+			break
+		fi
+		sleep 0.2
+	done
+	await_server || rc=1
+	return $rc
 }
 
 # The module must have let go of everything.
@@ -110,12 +128,28 @@ check_live() {
 	return 1
 }
 
-# Checksums of the files here that are not huge, for `sha256sum -c`
-checksums() {
+# Checksums of the files here that are not huge, for `sha256sum -c`. Fails if any can't be read.
+checksums() (
+	set -o pipefail
 	find . -type f -size -64M -print0 | sort -z | xargs -0r sha256sum
-}
+)
 
+# There may be none: most stressors clean up.
 same_sums() { [ ! -s /tmp/sums ] || sha256sum --quiet -c /tmp/sums; }
+
+# in_mount COMMAND…
+in_mount() { (cd $place/mnt && "$@"); }
+
+# What is here looks the same after the kernel has forgotten it.
+remembered() {
+	checksums >/tmp/sums || {
+		echo "not all files can be read"
+		return 1
+	}
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+	same_sums
+}
 
 # run_on FILESYSTEM CUTFS_OPTIONS COMMAND…: in the root of a new mount. The files that it leaves must
 # look the same after the kernel has forgotten them, and in the directory once the mount is gone.
@@ -123,19 +157,16 @@ run_on() {
 	local fs=$1 options=$2 rc=0
 	shift 2
 	new_place "$fs" || return 77
-	if cutfs ${options:+-o "$options"} $place/dir $place/mnt; then
-		(
-			cd $place/mnt || exit
-			"$@" || exit
-			checksums >/tmp/sums
-			sync
-			echo 3 >/proc/sys/vm/drop_caches
-			same_sums
-		) || rc=$?
+	if cutfs ${options:+-o "$options"} $place/dir $place/mnt && mounted; then
+		in_mount "$@" || rc=$?
+		mounted || rc=1
+		[ "$rc" != 0 ] || in_mount remembered || rc=1
 		unmount || rc=1
 		[ "$rc" != 0 ] || (cd $place/dir && same_sums) || rc=1
 		check_live || rc=1
 	else
+		# what is left of it
+		umount -l $place/mnt 2>/dev/null
 		rc=1
 	fi
 	drop_place || rc=1
