@@ -20,18 +20,11 @@ static void add(struct node *node, struct fuse_regions_txn *txn, const struct ex
 			      layout_backing_offset(node->content, extent) + skip, flags);
 }
 
-static bool can_bind(const struct node *node)
-{
-	return node->content->chunks[0].id > 0 && node->content->chunks[1].id > 0;
-}
-
 int bind_range(struct node *node, uint64_t offset, uint64_t length)
 {
 	struct fuse_regions_txn *txn;
 	uint64_t end = offset + length;
 
-	if (!can_bind(node))
-		return -EOPNOTSUPP;
 	if (end > LAYOUT_END)
 		end = LAYOUT_END;
 	txn = fuse_regions_txn_begin(cutfs.conn, node_id(node));
@@ -126,7 +119,7 @@ void bind_something(struct node *node, unsigned int *seed)
 	struct stat st;
 	struct extent extent;
 
-	if (!can_bind(node) || fstat(node->content->fd, &st) < 0 || !st.st_size)
+	if (fstat(node->content->fd, &st) < 0 || !st.st_size)
 		return;
 	extent = layout_find((uint64_t)rand_r(seed) % (uint64_t)st.st_size);
 	if (extent.slot < 0)

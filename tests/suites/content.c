@@ -210,8 +210,9 @@ static int open_chunk(struct chunk *chunk)
 	chunk->fd = openat(cutfs.root.fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (chunk->fd < 0)
 		return -errno;
+	/* Served without regions it would be no test of them. */
 	chunk->id = fuse_regions_backing_open(cutfs.conn, chunk->fd);
-	return 0;
+	return chunk->id < 0 ? chunk->id : 0;
 }
 
 static void close_all(struct content *content)

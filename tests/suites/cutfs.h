@@ -47,7 +47,7 @@ struct extent {
 /**
  * struct chunk - a nameless file
  * @fd:		descriptor
- * @id:		backing id, or a negative errno: then it can't be bound
+ * @id:		backing id
  * @mtime:	when it was last changed, as far as we know
  */
 struct chunk {

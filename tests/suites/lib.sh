@@ -116,11 +116,30 @@ unmount() {
 	return $rc
 }
 
+parameters=/sys/module/fuse_regions/parameters
+
+has_regions() { [ "$(<$parameters/live_nodes)" -gt 0 ]; }
+
+# with_regions COMMAND…: the module must have had some before it ended.
+with_regions() {
+	local rc=0 watcher
+	(cd / && until has_regions; do sleep 0.1; done) &
+	watcher=$!
+	"$@" || rc=$?
+	kill $watcher 2>/dev/null
+	# The last look is for those that are short.
+	wait $watcher || has_regions || {
+		echo "the module had no region"
+		[ "$rc" != 0 ] || rc=1
+	}
+	return $rc
+}
+
 # The module must have let go of everything.
 check_live() {
 	local tries left
 	for ((tries = 0; tries < 50; tries++)); do
-		left=$(grep -Hv '^0$' /sys/module/fuse_regions/parameters/live_* 2>/dev/null)
+		left=$(grep -Hv '^0$' $parameters/live_* 2>/dev/null)
 		[ -n "$left" ] || return 0
 		sleep 0.1
 	done
@@ -151,14 +170,16 @@ remembered() {
 	same_sums
 }
 
-# run_on FILESYSTEM CUTFS_OPTIONS COMMAND…: in the root of a new mount. The files that it leaves must
-# look the same after the kernel has forgotten them, and in the directory once the mount is gone.
+# run_on FILESYSTEM CUTFS_OPTIONS COMMAND…: in the root of a new mount. Regions must have been bound; the
+# files that it leaves must look the same after the kernel has forgotten them, and in the directory once
+# the mount is gone.
 run_on() {
-	local fs=$1 options=$2 rc=0
+	local fs=$1 options=$2 rc=0 regions=with_regions
 	shift 2
+	[[ ,$options, != *,noregions,* ]] || regions=
 	new_place "$fs" || return 77
 	if cutfs ${options:+-o "$options"} $place/dir $place/mnt && mounted; then
-		in_mount "$@" || rc=$?
+		in_mount $regions "$@" || rc=$?
 		mounted || rc=1
 		[ "$rc" != 0 ] || in_mount remembered || rc=1
 		unmount || rc=1
@@ -175,7 +196,7 @@ run_on() {
 
 # suite_case NAME COMMAND…: run it, say how it went, show what it said if it failed.
 suite_case() {
-	local name=$1 started=$SECONDS rc=0 word=pass log=/tmp/case.log
+	local name=$1 started=$SECONDS rc=0 word=pass log=/tmp/case.$$.log
 	shift
 	# shellcheck disable=SC2053 # a pattern
 	[[ $name == ${option[only]} ]] || return 0
