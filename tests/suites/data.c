@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <linux/falloc.h>
@@ -96,6 +97,29 @@ static int grow(struct node *node, uint64_t old, uint64_t size)
 	return 0;
 }
 
+/* As fuse_regions_write_buf(), but all of it or an error, maybe with some written. */
+static ssize_t write_all(struct node *node, struct fuse_bufvec *in, off_t offset)
+{
+	size_t size = fuse_buf_size(in), done = 0;
+	struct fuse_bufvec all = FUSE_BUFVEC_INIT(size);
+	char *data = malloc(size);
+	ssize_t n = data ? 0 : -ENOMEM;
+
+	all.buf[0].mem = data;
+	if (data && fuse_buf_copy(&all, in, 0) != (ssize_t)size)
+		n = -EIO;
+	while (n >= 0 && done < size) {
+		n = fuse_regions_write(cutfs.conn, node_id(node), data + done, size - done,
+				       offset + (off_t)done, write_gap, node);
+		if (n == 0)
+			n = -EIO;
+		else if (n > 0)
+			done += (size_t)n;
+	}
+	free(data);
+	return n < 0 ? n : (ssize_t)size;
+}
+
 void data_write_buf(fuse_req_t req, fuse_ino_t nodeid, struct fuse_bufvec *in, off_t offset,
 		    struct fuse_file_info *fi)
 {
@@ -104,8 +128,11 @@ void data_write_buf(fuse_req_t req, fuse_ino_t nodeid, struct fuse_bufvec *in, o
 	ssize_t n;
 	int err;
 
-	(void)fi;
-	n = fuse_regions_write_buf(cutfs.conn, nodeid, in, offset, write_gap, node);
+	/* The kernel does not look at how much was written of what was stored through mappings. */
+	if (fi->writepage)
+		n = write_all(node, in, offset);
+	else
+		n = fuse_regions_write_buf(cutfs.conn, nodeid, in, offset, write_gap, node);
 	pthread_rwlock_rdlock(&node->lock);
 	err = n < 0 ? (int)n : grow(node, old, (uint64_t)(offset + n));
 	pthread_rwlock_unlock(&node->lock);
