@@ -60,26 +60,35 @@ suite_start() {
 place=/tmp/suite
 cases_failed=0 cases_run=0 cases_skipped=0
 
-# new_place tmpfs|ext4|xfs: directories $place/dir, which is on such a file system, and $place/mnt
+# new_place tmpfs|ext4|xfs: directories $place/dir, which is on such a file system, and $place/mnt.
+# Status 77 where there is no such file system; whatever else fails is a failure.
 new_place() {
-	local force=-F
 	mkdir -p $place/fs $place/mnt
+	[ "$1" = tmpfs ] || modprobe -a loop "$1" || return 77
+	[ "$1" = tmpfs ] || command -v "mkfs.$1" >/dev/null || return 77
+	mount_place "$1" && mkdir $place/fs/dir && ln -sfn fs/dir $place/dir && return
+	echo "cannot make a file system: $1"
+	drop_place
+	return 1
+}
+
+mount_place() {
+	local force=-F
 	if [ "$1" = tmpfs ]; then
-		mount -t tmpfs tmpfs $place/fs || return
-	else
-		[ "$1" != xfs ] || force=-f
-		modprobe -a loop "$1" || return
-		truncate -s 3G $place/disk
-		"mkfs.$1" -q "$force" $place/disk || return
-		mount -o loop $place/disk $place/fs || return
+		mount -t tmpfs tmpfs $place/fs
+		return
 	fi
-	mkdir $place/fs/dir
-	ln -sfn fs/dir $place/dir
+	[ "$1" != xfs ] || force=-f
+	truncate -s 3G $place/disk &&
+		"mkfs.$1" -q "$force" $place/disk &&
+		mount -o loop $place/disk $place/fs
 }
 
 drop_place() {
-	umount $place/fs
+	local rc=0
+	! mountpoint -q $place/fs || umount $place/fs || rc=1
 	rm -f $place/disk
+	return $rc
 }
 
 # Let the server end before the next one starts.
@@ -177,7 +186,7 @@ run_on() {
 	local fs=$1 options=$2 rc=0 regions=with_regions
 	shift 2
 	[[ ,$options, != *,noregions,* ]] || regions=
-	new_place "$fs" || return 77
+	new_place "$fs" || return
 	if cutfs ${options:+-o "$options"} $place/dir $place/mnt && mounted; then
 		in_mount $regions "$@" || rc=$?
 		mounted || rc=1
