@@ -20,6 +20,9 @@
 
 /* --- write --- */
 
+/* What write-back goes on after, when it cannot write a byte: at most a page */
+#define WRITE_BACK_STEP 4096
+
 /* What write_gap() gets */
 struct gap_writer {
 	struct tablefs *tablefs;
@@ -69,6 +72,57 @@ static ssize_t write_gap(void *ctx, uint64_t nodeid, uint64_t offset, const void
 	return n < 0 ? -errno : n;
 }
 
+/*
+ * Nobody looks at the count of what comes from the page cache: the kernel calls
+ * its pages clean, and tells whoever syncs them of an error only. So all is
+ * written that can be, whatever lies before it, and what cannot be is an error.
+ */
+static ssize_t write_back(const struct gap_writer *writer, fuse_ino_t nodeid, const char *data,
+			  size_t size, off_t offset)
+{
+	struct fuse_regions_conn *conn = writer->tablefs->fs->conn;
+	size_t done = 0;
+	int err = 0;
+
+	while (done < size) {
+		uint64_t pos = (uint64_t)offset + done;
+		size_t skipped = WRITE_BACK_STEP - pos % WRITE_BACK_STEP;
+		struct fuse_regions_extent extent;
+		ssize_t n = fuse_regions_write(conn, nodeid, data + done, size - done, (off_t)pos,
+					       write_gap, (void *)writer);
+
+		if (n > 0) {
+			done += (size_t)n;
+			continue;
+		}
+		if (!err)
+			err = n < 0 ? (int)n : -EIO;
+		if (fuse_regions_find(conn, nodeid, pos, &extent) == 0 && extent.length < skipped)
+			skipped = extent.length;
+		done += skipped < size - done ? skipped : size - done;
+	}
+	return err ? err : (ssize_t)size;
+}
+
+static ssize_t write_back_buf(const struct gap_writer *writer, fuse_ino_t nodeid,
+			      struct fuse_bufvec *in, off_t offset)
+{
+	size_t size = fuse_buf_size(in);
+	struct fuse_bufvec out = FUSE_BUFVEC_INIT(size);
+	ssize_t n;
+
+	/* In memory, for what was taken from a pipe cannot be written again. */
+	out.buf[0].mem = malloc(size);
+	if (!out.buf[0].mem)
+		return -ENOMEM;
+	n = fuse_buf_copy(&out, in, 0);
+	if (n >= 0)
+		n = (size_t)n == size ? write_back(writer, nodeid, out.buf[0].mem, size, offset)
+				      : -EIO;
+	free(out.buf[0].mem);
+	return n;
+}
+
 void tablefs_write_buf(fuse_req_t req, fuse_ino_t nodeid, struct fuse_bufvec *in, off_t offset,
 		       struct fuse_file_info *fi)
 {
@@ -78,7 +132,11 @@ void tablefs_write_buf(fuse_req_t req, fuse_ino_t nodeid, struct fuse_bufvec *in
 	ssize_t n;
 
 	fs_count(&tablefs->fs->counts.write_requests, 1);
-	n = fuse_regions_write_buf(tablefs->fs->conn, nodeid, in, offset, write_gap, &writer);
+	if (fi->writepage)
+		n = write_back_buf(&writer, nodeid, in, offset);
+	else
+		n = fuse_regions_write_buf(tablefs->fs->conn, nodeid, in, offset, write_gap,
+					   &writer);
 	if (n < 0) {
 		fuse_reply_err(req, (int)-n);
 		return;
