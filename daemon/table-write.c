@@ -123,6 +123,17 @@ static ssize_t write_back_buf(const struct gap_writer *writer, fuse_ino_t nodeid
 	return n;
 }
 
+static ssize_t do_write(const struct gap_writer *writer, fuse_ino_t nodeid, struct fuse_bufvec *in,
+			off_t offset, const struct fuse_file_info *fi)
+{
+	if (fi->writepage)
+		return write_back_buf(writer, nodeid, in, offset);
+	if (table_appends(writer->tablefs, writer->node, fi))
+		return table_append(writer->node, in, fi);
+	return fuse_regions_write_buf(writer->tablefs->fs->conn, nodeid, in, offset, write_gap,
+				      (void *)writer);
+}
+
 void tablefs_write_buf(fuse_req_t req, fuse_ino_t nodeid, struct fuse_bufvec *in, off_t offset,
 		       struct fuse_file_info *fi)
 {
@@ -132,11 +143,7 @@ void tablefs_write_buf(fuse_req_t req, fuse_ino_t nodeid, struct fuse_bufvec *in
 	ssize_t n;
 
 	fs_count(&tablefs->fs->counts.write_requests, 1);
-	if (fi->writepage)
-		n = write_back_buf(&writer, nodeid, in, offset);
-	else
-		n = fuse_regions_write_buf(tablefs->fs->conn, nodeid, in, offset, write_gap,
-					   &writer);
+	n = do_write(&writer, nodeid, in, offset, fi);
 	if (n < 0) {
 		fuse_reply_err(req, (int)-n);
 		return;
@@ -151,9 +158,14 @@ void tablefs_write_buf(fuse_req_t req, fuse_ino_t nodeid, struct fuse_bufvec *in
 
 void tablefs_fsync(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct fuse_file_info *fi)
 {
+	struct tablefs *tablefs = tablefs_of(req);
+	int err, appended;
+
 	(void)fi;
 	/* Gaps are gone with this process whatever we do. */
-	fuse_reply_err(req, -fuse_regions_fsync(tablefs_of(req)->fs->conn, nodeid, datasync));
+	err = fuse_regions_fsync(tablefs->fs->conn, nodeid, datasync);
+	appended = table_sync_appended(table_node(tablefs, nodeid));
+	fuse_reply_err(req, err ? -err : -appended);
 }
 
 /* --- setattr --- */

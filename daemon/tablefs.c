@@ -8,12 +8,40 @@
 
 #include "tablefs.h"
 
+/* Nobody but us opens files with direct_io, and not when the kernel serves them. */
+static void allow_direct_mmap(struct tablefs *tablefs, struct fuse_conn_info *conn)
+{
+#ifdef FUSE_CAP_DIRECT_IO_ALLOW_MMAP
+	if (fuse_regions_mode(tablefs->fs->conn) == FUSE_REGIONS_MODE_USER &&
+	    conn->capable & FUSE_CAP_DIRECT_IO_ALLOW_MMAP) {
+		conn->want |= FUSE_CAP_DIRECT_IO_ALLOW_MMAP;
+		tablefs->direct_mmap = true;
+	}
+#else
+	(void)tablefs, (void)conn;
+#endif
+}
+
 static void tablefs_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct fs *fs = userdata;
 
-	if (fs_init(fs, conn))
-		fs_ready(fs);
+	if (!fs_init(fs, conn))
+		return;
+	allow_direct_mmap(fs->data, conn);
+	fs_ready(fs);
+}
+
+/*
+ * The kernel's page cache would have what is appended where the kernel thinks
+ * that it is. That a file can be mapped counts for more, as reads ask us first
+ * whether it has changed.
+ */
+static bool goes_past_cache(const struct tablefs *tablefs, const struct table_node *node,
+			    const struct fuse_file_info *fi)
+{
+	return table_appends(tablefs, node, fi) &&
+	       (tablefs->direct_mmap || (fi->flags & O_ACCMODE) == O_WRONLY);
 }
 
 static void tablefs_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
@@ -34,6 +62,7 @@ static void tablefs_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_inf
 		fuse_reply_err(req, -err);
 		return;
 	}
+	fi->direct_io = goes_past_cache(tablefs, node, fi);
 	fuse_reply_open(req, fi);
 }
 

@@ -6,6 +6,7 @@
  *   table-load.c	from the text to open backings and a tree
  *   table-file.c	a file's state: attributes, regions, gaps
  *   table-write.c	the handlers that change files
+ *   table-append.c	writes to where the backing ends
  */
 #ifndef REGIONFS_TABLEFS_H
 #define REGIONFS_TABLEFS_H
@@ -58,6 +59,7 @@ struct watched {
  * @mtime_set:	someone set @mtime, so that the next change may set it back
  * @bound:	the regions are bound; under tablefs.bind_lock
  * @gaps:	descriptor of the file with what was written to gaps, or -1
+ * @appended:	table_append() has written since the last table_sync_appended()
  */
 struct table_node {
 	pthread_mutex_t lock;
@@ -76,6 +78,7 @@ struct table_node {
 	bool mtime_set;
 	bool bound;
 	int gaps;
+	atomic_bool appended;
 };
 
 /**
@@ -87,6 +90,7 @@ struct table_node {
  * @backings:		tsearch() tree of struct table_backing
  * @bind_lock:		held while regions are bound; backings are shared by files
  * @gap_dir:		where files for gaps are made
+ * @direct_mmap:	direct_io does not forbid shared mappings
  */
 struct tablefs {
 	struct fs *fs;
@@ -96,6 +100,7 @@ struct tablefs {
 	void *backings;
 	pthread_mutex_t bind_lock;
 	int gap_dir;
+	bool direct_mmap;
 };
 
 /* The command line is parsed. An exit status. */
@@ -146,5 +151,18 @@ void tablefs_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int t
 void tablefs_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off_t length,
 		       struct fuse_file_info *fi);
 void tablefs_fsync(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct fuse_file_info *fi);
+
+/* table-append.c */
+
+/* This process has to find out where the end is, for an OPEN or a WRITE like that. */
+bool table_appends(const struct tablefs *tablefs, const struct table_node *node,
+		   const struct fuse_file_info *fi);
+
+/* As fuse_regions_write_buf(), at the end */
+ssize_t table_append(struct table_node *node, struct fuse_bufvec *in,
+		     const struct fuse_file_info *fi);
+
+/* fsync() of what it wrote. 0 or a negative errno. */
+int table_sync_appended(struct table_node *node);
 
 #endif /* REGIONFS_TABLEFS_H */
