@@ -24,6 +24,11 @@ static bool is_later(const struct timespec *a, const struct timespec *b)
 	return a->tv_sec != b->tv_sec ? a->tv_sec > b->tv_sec : a->tv_nsec > b->tv_nsec;
 }
 
+static bool is_same(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
 void table_touch(struct table_node *node)
 {
 	clock_gettime(CLOCK_REALTIME, &node->mtime);
@@ -31,28 +36,104 @@ void table_touch(struct table_node *node)
 	node->mtime_set = false;
 }
 
+static struct timespec just_after(struct timespec time)
+{
+	if (++time.tv_nsec == 1000000000)
+		time = (struct timespec){ .tv_sec = time.tv_sec + 1 };
+	return time;
+}
+
+static void stamp(struct table_content *content)
+{
+	struct timespec now;
+
+	pthread_mutex_lock(&content->lock);
+	clock_gettime(CLOCK_REALTIME, &now);
+	content->changed = is_later(&now, &content->changed) ? now : just_after(content->changed);
+	pthread_mutex_unlock(&content->lock);
+}
+
+/* The first region that ends behind @offset */
+static size_t first_region(const struct table_file *file, uint64_t offset)
+{
+	size_t low = 0, high = file->nr_regions;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (file->regions[middle].offset + file->regions[middle].length > offset)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
+void table_changed(struct table_node *node, uint64_t offset, uint64_t length)
+{
+	const struct table_file *file = node->file;
+	uint64_t end = offset + length;
+
+	if (file->whole) {
+		if (file->writable)
+			stamp(node->backings[0]->content);
+		return;
+	}
+	pthread_mutex_lock(&node->lock);
+	/* Regions end where the file was once cut. */
+	if (end > node->trim)
+		end = node->trim;
+	pthread_mutex_unlock(&node->lock);
+	for (size_t i = first_region(file, offset);
+	     i < file->nr_regions && file->regions[i].offset < end; i++)
+		if (file->regions[i].writable)
+			stamp(node->backings[i]->content);
+}
+
+/* Does it differ from what it was when we last looked? Moves @latest on. */
+static bool has_changed(struct watched *watched, struct timespec *latest)
+{
+	struct table_content *content = watched->backing->content;
+	struct timespec changed;
+	struct stat st;
+	bool news;
+
+	pthread_mutex_lock(&content->lock);
+	changed = content->changed;
+	pthread_mutex_unlock(&content->lock);
+	if (fstat(watched->backing->fd, &st) < 0)
+		st.st_mtim = watched->mtime;
+	news = !is_same(&changed, &watched->changed) || !is_same(&st.st_mtim, &watched->mtime);
+	watched->changed = changed;
+	watched->mtime = st.st_mtim;
+	if (news && is_later(&changed, latest))
+		*latest = changed;
+	if (news && is_later(&st.st_mtim, latest))
+		*latest = st.st_mtim;
+	return news;
+}
+
 /*
  * The kernel writes to backings without telling us, and so may others. A
- * backing's mtime shows it: then the file has changed as well.
+ * backing's mtime shows it: then the file has changed as well. That must show
+ * in the file's mtime, for by that the kernel knows that its cache is old.
  */
 void table_look_at_backings(struct table_node *node)
 {
-	for (size_t i = 0; i < node->nr_watched; i++) {
-		struct watched *watched = &node->watched[i];
-		struct stat st;
+	struct timespec latest = { 0 };
+	bool news = false;
 
-		if (fstat(watched->backing->fd, &st) < 0)
-			continue;
-		if (st.st_mtim.tv_sec == watched->mtime.tv_sec &&
-		    st.st_mtim.tv_nsec == watched->mtime.tv_nsec)
-			continue;
-		watched->mtime = st.st_mtim;
-		if (node->mtime_set || is_later(&st.st_mtim, &node->mtime))
-			node->mtime = st.st_mtim;
-		if (is_later(&st.st_mtim, &node->ctime))
-			node->ctime = st.st_mtim;
-		node->mtime_set = false;
-	}
+	for (size_t i = 0; i < node->nr_watched; i++)
+		news |= has_changed(&node->watched[i], &latest);
+	if (!news)
+		return;
+	if (node->mtime_set || is_later(&latest, &node->mtime))
+		node->mtime = latest;
+	else
+		node->mtime = just_after(node->mtime);
+	if (is_later(&latest, &node->ctime))
+		node->ctime = latest;
+	node->mtime_set = false;
 }
 
 static uint64_t whole_size(const struct table_node *node)
@@ -77,6 +158,16 @@ uint64_t table_node_size(struct table_node *node)
 	return size;
 }
 
+/* Can this process, or the kernel for it, change what the file shows? */
+static bool is_written(const struct table_node *node)
+{
+	bool written = node->file->writable;
+
+	for (size_t i = 0; i < node->nr_watched && !written; i++)
+		written = node->watched[i].backing->content->writable;
+	return written;
+}
+
 double table_node_stat(struct tablefs *tablefs, struct table_node *node, struct stat *st)
 {
 	uint64_t size = table_node_size(node);
@@ -94,7 +185,7 @@ double table_node_stat(struct tablefs *tablefs, struct table_node *node, struct 
 	st->st_ctim = node->ctime;
 	pthread_mutex_unlock(&node->lock);
 	/* What others do to a backing shows when the kernel next asks. */
-	return node->file->writable ? 0.0 : 1.0;
+	return is_written(node) ? 0.0 : 1.0;
 }
 
 double table_stat(struct fs *fs, uint32_t number, struct stat *st)

@@ -81,55 +81,107 @@ static int compare_backings(const void *a, const void *b)
 	return strcmp(x->path, y->path);
 }
 
-/* A message for the line, unless it is fine. */
-static bool is_regular(struct tablefs *tablefs, const struct table_region *region, int fd)
+static int compare_contents(const void *a, const void *b)
 {
-	struct stat st;
+	const struct table_content *x = a, *y = b;
 
-	if (fd < 0 || fstat(fd, &st) < 0) {
+	if (x->dev != y->dev)
+		return x->dev < y->dev ? -1 : 1;
+	return x->ino < y->ino ? -1 : x->ino > y->ino;
+}
+
+/* NULL when there is no memory */
+static struct table_content *get_content(struct tablefs *tablefs, const struct stat *st)
+{
+	struct table_content key = {
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.dev = st->st_dev,
+		.ino = st->st_ino,
+	};
+	struct table_content **found = tfind(&key, &tablefs->contents, compare_contents), *new;
+
+	if (found)
+		return *found;
+	new = malloc(sizeof(*new));
+	if (!new)
+		return NULL;
+	*new = key;
+	if (tsearch(new, &tablefs->contents, compare_contents))
+		return new;
+	free(new);
+	return NULL;
+}
+
+/* A message for the line, unless it is fine. */
+static bool is_regular(struct tablefs *tablefs, const struct table_region *region, int fd,
+		       struct stat *st)
+{
+	if (fd < 0 || fstat(fd, st) < 0) {
 		fs_error("%s:%u: backing '%s': %s", tablefs->fs->source, region->line,
 			 region->backing, strerror(errno));
 		return false;
 	}
-	if (S_ISREG(st.st_mode))
+	if (S_ISREG(st->st_mode))
 		return true;
 	fs_error("%s:%u: backing '%s' is %s", tablefs->fs->source, region->line, region->backing,
-		 S_ISDIR(st.st_mode) ? "a directory" : "not a regular file");
+		 S_ISDIR(st->st_mode) ? "a directory" : "not a regular file");
 	return false;
+}
+
+/* 0, also after a message that it cannot be used; or -ENOMEM. */
+static int open_backing(struct tablefs *tablefs, int dir, const struct table_region *region,
+			struct table_backing *backing)
+{
+	int flags = region->writable ? O_RDWR : O_RDONLY;
+	struct stat st;
+
+	/* A FIFO must not keep us waiting. */
+	backing->fd = openat(dir, region->backing, flags | O_CLOEXEC | O_NONBLOCK);
+	if (!is_regular(tablefs, region, backing->fd, &st)) {
+		if (backing->fd >= 0)
+			close(backing->fd);
+		backing->fd = -1;
+		return 0;
+	}
+	backing->content = get_content(tablefs, &st);
+	if (!backing->content)
+		return -ENOMEM;
+	backing->content->writable |= region->writable;
+	return fs_lend(tablefs->fs, backing->fd, backing->path);
+}
+
+static void free_backing(void *arg)
+{
+	struct table_backing *backing = arg;
+
+	if (backing->fd >= 0)
+		close(backing->fd);
+	free(backing);
 }
 
 /* NULL after a message. A backing that cannot be opened is kept, to be complained of once. */
 static struct table_backing *get_backing(struct tablefs *tablefs, int dir,
 					 const struct table_region *region)
 {
-	struct table_backing key = { .path = region->backing, .writable = region->writable };
+	struct table_backing key = {
+		.path = region->backing,
+		.writable = region->writable,
+		.fd = -1,
+	};
 	struct table_backing **found = tfind(&key, &tablefs->backings, compare_backings), *new;
-	int flags = region->writable ? O_RDWR : O_RDONLY;
 
 	if (found)
 		return *found;
-	new = calloc(1, sizeof(*new));
-	if (!new) {
-		fs_error("%s: out of memory", tablefs->fs->source);
-		return NULL;
-	}
-	*new = key;
-	/* A FIFO must not keep us waiting. */
-	new->fd = openat(dir, region->backing, flags | O_CLOEXEC | O_NONBLOCK);
-	if (!is_regular(tablefs, region, new->fd)) {
-		if (new->fd >= 0)
-			close(new->fd);
-		new->fd = -1;
-	}
-	if ((new->fd >= 0 && fs_lend(tablefs->fs, new->fd, new->path)) ||
-	    !tsearch(new, &tablefs->backings, compare_backings)) {
-		fs_error("%s: out of memory", tablefs->fs->source);
-		if (new->fd >= 0)
-			close(new->fd);
-		free(new);
-		return NULL;
-	}
-	return new;
+	new = malloc(sizeof(*new));
+	if (new)
+		*new = key;
+	if (new &&open_backing(tablefs, dir, region, new) == 0 &&
+	    tsearch(new, &tablefs->backings, compare_backings))
+		return new;
+	fs_error("%s: out of memory", tablefs->fs->source);
+	if (new)
+		free_backing(new);
+	return NULL;
 }
 
 static void watch(struct table_node *node, struct table_backing *backing)
@@ -311,15 +363,6 @@ int table_load(struct tablefs *tablefs)
 	return ret ? ret : check_descriptors(tablefs);
 }
 
-static void free_backing(void *arg)
-{
-	struct table_backing *backing = arg;
-
-	if (backing->fd >= 0)
-		close(backing->fd);
-	free(backing);
-}
-
 void table_unload(struct tablefs *tablefs)
 {
 	for (size_t i = 0; tablefs->nodes && i < tablefs->table.nr_files; i++) {
@@ -332,6 +375,7 @@ void table_unload(struct tablefs *tablefs)
 	}
 	free(tablefs->nodes);
 	tdestroy(tablefs->backings, free_backing);
+	tdestroy(tablefs->contents, free);
 	tree_free(&tablefs->tree);
 	table_free(&tablefs->table);
 	if (tablefs->gap_dir >= 0)

@@ -140,10 +140,13 @@ void tablefs_write_buf(fuse_req_t req, fuse_ino_t nodeid, struct fuse_bufvec *in
 	struct tablefs *tablefs = tablefs_of(req);
 	struct table_node *node = table_node(tablefs, nodeid);
 	struct gap_writer writer = { tablefs, node, fi->writepage };
+	size_t size = fuse_buf_size(in);
 	ssize_t n;
 
 	fs_count(&tablefs->fs->counts.write_requests, 1);
 	n = do_write(&writer, nodeid, in, offset, fi);
+	/* Whether it failed or not: what comes from the cache may have been written in part. */
+	table_changed(node, (uint64_t)offset, size);
 	if (n < 0) {
 		fuse_reply_err(req, (int)-n);
 		return;
@@ -205,6 +208,7 @@ static int truncate_node(struct tablefs *tablefs, struct table_node *node, fuse_
 	pthread_mutex_lock(&tablefs->bind_lock);
 	if (node->file->whole) {
 		err = truncate_whole(node, size);
+		table_changed(node, 0, 0);
 	} else {
 		/* Without node->lock: it may wait for reads, which take it. */
 		err = fuse_regions_truncate(tablefs->fs->conn, nodeid, size);
@@ -378,6 +382,7 @@ void tablefs_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset
 	int err = do_fallocate(tablefs, node, nodeid, mode, (uint64_t)offset, (uint64_t)length);
 
 	(void)fi;
+	table_changed(node, (uint64_t)offset, (uint64_t)length);
 	if (!err) {
 		pthread_mutex_lock(&node->lock);
 		if (!(mode & FALLOC_FL_KEEP_SIZE) && (uint64_t)(offset + length) > node->size)

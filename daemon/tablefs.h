@@ -18,27 +18,48 @@
 #include "table.h"
 
 /**
+ * struct table_content - a file that is a backing, under whatever names
+ * @lock:	protects @changed
+ * @dev:	which file
+ * @ino:	...
+ * @writable:	it is a backing for writing
+ * @changed:	when this process last wrote to it, never the same twice. Its
+ *		mtime may not tell, where that moves in ticks
+ */
+struct table_content {
+	pthread_mutex_t lock;
+	dev_t dev;
+	ino_t ino;
+	bool writable;
+	struct timespec changed;
+};
+
+/**
  * struct table_backing - a file that regions are parts of
  * @path:	as the table has it
  * @writable:	open for writing, too; the same path can be there twice
  * @fd:		the file
  * @id:		backing id; 0: not registered yet
+ * @content:	what it shares with other backings that are the same file
  */
 struct table_backing {
 	const char *path;
 	bool writable;
 	int fd;
 	int id;
+	struct table_content *content;
 };
 
 /**
  * struct watched - a backing of a file, whose changes are the file's
  * @backing:	the backing
  * @mtime:	its mtime when we last looked
+ * @changed:	its content's, then
  */
 struct watched {
 	struct table_backing *backing;
 	struct timespec mtime;
+	struct timespec changed;
 };
 
 /**
@@ -88,6 +109,7 @@ struct table_node {
  * @tree:		names; a regular file's data is its number in @nodes
  * @nodes:		files, in the order of @table.files
  * @backings:		tsearch() tree of struct table_backing
+ * @contents:		tsearch() tree of struct table_content
  * @bind_lock:		held while regions are bound; backings are shared by files
  * @gap_dir:		where files for gaps are made
  * @direct_mmap:	direct_io does not forbid shared mappings
@@ -98,6 +120,7 @@ struct tablefs {
 	struct tree tree;
 	struct table_node *nodes;
 	void *backings;
+	void *contents;
 	pthread_mutex_t bind_lock;
 	int gap_dir;
 	bool direct_mmap;
@@ -139,6 +162,9 @@ int table_gaps(struct tablefs *tablefs, struct table_node *node);
 
 /* The content was changed now. The lock is held. */
 void table_touch(struct table_node *node);
+
+/* These bytes of the file were written to, which is news for others with the same backings. */
+void table_changed(struct table_node *node, uint64_t offset, uint64_t length);
 
 /* Take note of what the backings say about changes. The lock is held. */
 void table_look_at_backings(struct table_node *node);
