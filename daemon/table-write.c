@@ -340,15 +340,14 @@ static int fallocate_whole(struct table_node *node, int mode, uint64_t offset, u
 
 	if (offset + length > (uint64_t)INT64_MAX - skipped)
 		return -EFBIG;
-	if (!(mode & FALLOC_FL_PUNCH_HOLE))
-		return fallocate(fd, keep, (off_t)(offset + skipped), (off_t)length) < 0 ? -errno
-											 : 0;
-	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(offset + skipped),
-		      (off_t)length) < 0)
+	offset += skipped;
+	if (mode & FALLOC_FL_PUNCH_HOLE && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+						     (off_t)offset, (off_t)length) < 0)
 		return -errno;
-	if (keep || table_node_size(node) >= offset + length)
+	/* A hole needs no more. Nor is ftruncate() to make it grow: others may append meanwhile. */
+	if (mode & FALLOC_FL_PUNCH_HOLE && keep)
 		return 0;
-	return truncate_whole(node, offset + length);
+	return fallocate(fd, keep, (off_t)offset, (off_t)length) < 0 ? -errno : 0;
 }
 
 static int do_fallocate(struct tablefs *tablefs, struct table_node *node, fuse_ino_t nodeid,

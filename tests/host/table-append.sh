@@ -59,6 +59,21 @@ printf def >>"$mnt/far"
 equal "the file" "$(cat "$mnt/far")" abcdef
 equal "where it is" "$(stat -c %s short)" 106
 
+# What is appended while a file grows is not cut off.
+if command -v strace >/dev/null && command -v fallocate >/dev/null; then
+	echo start >log
+	pid=$(the_pid)
+	strace -f -o trace -e trace=fallocate,ftruncate \
+		-e inject=fallocate,ftruncate:delay_enter=500000 -p "$pid" 2>attached &
+	eventually grep -q attached attached || fail "strace: $(cat attached)"
+	fallocate -z -o 0 -l 10 "$mnt/a" &
+	eventually grep -q DELAYED trace || fail "no system call: $(cat trace)"
+	echo "meanwhile" >>log
+	wait %2 || fail "zeroing a range fails"
+	kill %1
+	wait %1 || true
+	equal "size after an append beside it" "$(stat -c %s log)" 16
+fi
 unmounted
 
 # All at a time. With the module, each file keeps to the end that it knows while it writes.
