@@ -52,14 +52,21 @@ static void escape(char *out, const char *text)
 	*out = '\0';
 }
 
+/* One write, so that lines of several processes stay whole. */
 static void say(const char *format, va_list ap)
 {
-	char text[1024], line[4 * sizeof(text)];
+	char *text = NULL, *line = NULL;
 
-	/* One write, so that lines of several processes stay whole. */
-	vsnprintf(text, sizeof(text), format, ap);
-	escape(line, text);
-	fprintf(stderr, "regionfs: %s\n", line);
+	if (vasprintf(&text, format, ap) < 0)
+		text = NULL;
+	if (text)
+		line = malloc(4 * strlen(text) + 1);
+	if (line)
+		escape(line, text);
+	/* Without memory at least what kind of mistake it is */
+	fprintf(stderr, "regionfs: %s\n", line ? line : format);
+	free(text);
+	free(line);
 }
 
 void fs_error(const char *format, ...)

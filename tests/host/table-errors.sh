@@ -40,6 +40,11 @@ done >many
 refused 1 "many: 40 backings take 144 descriptors, and there may be 100" \
 	prlimit --nofile=100 regionfs table many "$mnt"
 
+# A message is as long as it takes: what is wrong comes last.
+long=$(printf 'directory/%.0s' {1..120})
+echo "f 0 10 ${long}file 0" >table
+refused 1 "table:1: backing '${long}file': No such file or directory" regionfs table table "$mnt"
+
 # An empty table is an empty directory.
 : >table
 mounted table table "$mnt"
