@@ -35,6 +35,14 @@ static void left_out(struct scan *scan, const char *why)
 	fs_error("%s: '%.200s' is left out: %s", scan->reader.path, scan->reader.member, why);
 }
 
+static void link_left_out(struct scan *scan, const char *target, const char *why)
+{
+	char text[300];
+
+	snprintf(text, sizeof(text), "it is a link to '%.200s', which %s", target, why);
+	left_out(scan, text);
+}
+
 /* --- data --- */
 
 static uint64_t padded(uint64_t size)
@@ -211,12 +219,13 @@ static int add_hard_link(struct scan *scan, const char *target)
 	uint32_t inode = tree_resolve(tree, target);
 	int err;
 
-	if (inode == TREE_NONE || S_ISDIR(tree_inode(tree, inode)->mode)) {
-		char why[256];
-
-		snprintf(why, sizeof(why), "it is a link to '%.200s', which is not in the archive",
-			 target);
-		left_out(scan, why);
+	if (inode == TREE_NONE) {
+		/* It may yet come; then tar could not make this link, either. */
+		link_left_out(scan, target, "does not come before it in the archive");
+		return 0;
+	}
+	if (S_ISDIR(tree_inode(tree, inode)->mode)) {
+		link_left_out(scan, target, "is a directory");
 		return 0;
 	}
 	err = tree_add_link(tree, scan->reader.member, inode);

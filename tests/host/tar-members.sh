@@ -55,6 +55,20 @@ mounted tar all.tar "$mnt"
 grep -qF "'link' is left out" "$work/said" || fail "no word of it: $(cat "$work/said")"
 equal "names" "$(ls "$mnt")" ''
 unmounted
+# So is one to what comes later, and one to a directory; the word says which it is.
+mkdir -p other/file
+tar -cf directory.tar -C other file
+tar -Af directory.tar all.tar
+tar -rf all.tar -C src file
+mounted tar all.tar "$mnt"
+grep -qF "'link' is left out: it is a link to 'file', which does not come before it" "$work/said" ||
+	fail "it said: $(cat "$work/said")"
+equal "names" "$(ls "$mnt")" file
+unmounted
+mounted tar directory.tar "$mnt"
+grep -qF "'link' is left out: it is a link to 'file', which is a directory" "$work/said" ||
+	fail "it said: $(cat "$work/said")"
+unmounted
 
 # A name that could not be listed is left out, with a word, and the others are listed.
 name=$(printf 'n%.0s' {1..1024})
