@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The handlers that only need the tree: names, directories, attributes. They
- * are the same for all mounts, and need no lock, because a tree never changes.
+ * The handlers that only need the tree: names, directories, attributes, and
+ * whatever would make or take away a name (fs-names.c). They are the same for
+ * all mounts, and need no lock, because a tree never changes.
  *
  * FUSE's nodeids are the tree's inode numbers plus 1, so that the root is 1.
  */
@@ -19,12 +20,14 @@
  *		Returns for how long, in seconds, the attributes are good
  * @forgotten:	the kernel dropped an inode. It may have looked it up again
  *		since, which fs_is_known() tells; may be NULL
+ * @names_error: the errno for who wants to change names
  */
 struct fs_tree {
 	struct tree *tree;
 	_Atomic uint64_t *lookups;
 	double (*stat)(struct fs *fs, uint32_t number, struct stat *st);
 	void (*forgotten)(struct fs *fs, uint32_t number);
+	int names_error;
 };
 
 static inline uint32_t fs_number(fuse_ino_t nodeid)
@@ -61,9 +64,20 @@ void fs_readdir(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset,
 void fs_readdirplus(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset,
 		    struct fuse_file_info *fi);
 
-#define FS_TREE_HANDLERS                                                           \
-	.lookup = fs_lookup, .forget = fs_forget, .forget_multi = fs_forget_multi, \
-	.getattr = fs_getattr, .readlink = fs_readlink, .opendir = fs_opendir,     \
-	.readdir = fs_readdir, .readdirplus = fs_readdirplus
+/* fs-names.c */
+void fs_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
+void fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void fs_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void fs_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
+void fs_link(fuse_req_t req, fuse_ino_t nodeid, fuse_ino_t parent, const char *name);
+void fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+	       const char *new_name, unsigned int flags);
+
+#define FS_TREE_HANDLERS                                                             \
+	.lookup = fs_lookup, .forget = fs_forget, .forget_multi = fs_forget_multi,   \
+	.getattr = fs_getattr, .readlink = fs_readlink, .opendir = fs_opendir,       \
+	.readdir = fs_readdir, .readdirplus = fs_readdirplus, .mknod = fs_mknod,     \
+	.mkdir = fs_mkdir, .unlink = fs_unlink, .rmdir = fs_unlink, .link = fs_link, \
+	.symlink = fs_symlink, .rename = fs_rename
 
 #endif /* REGIONFS_FS_TREE_H */

@@ -97,42 +97,6 @@ static void tablefs_statfs(fuse_req_t req, fuse_ino_t nodeid)
 	fuse_reply_statfs(req, &st);
 }
 
-/* The table says which files there are. */
-static void no_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
-{
-	(void)parent, (void)name, (void)mode, (void)rdev;
-	fuse_reply_err(req, EPERM);
-}
-
-static void no_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
-{
-	no_mknod(req, parent, name, mode, 0);
-}
-
-static void no_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	no_mknod(req, parent, name, 0, 0);
-}
-
-static void no_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
-{
-	(void)target;
-	no_mknod(req, parent, name, 0, 0);
-}
-
-static void no_link(fuse_req_t req, fuse_ino_t nodeid, fuse_ino_t parent, const char *name)
-{
-	(void)nodeid;
-	no_mknod(req, parent, name, 0, 0);
-}
-
-static void no_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
-		      const char *new_name, unsigned int flags)
-{
-	(void)new_parent, (void)new_name, (void)flags;
-	no_mknod(req, parent, name, 0, 0);
-}
-
 static const struct fuse_lowlevel_ops tablefs_ops = {
 	.init = tablefs_init,
 	.open = tablefs_open,
@@ -142,13 +106,6 @@ static const struct fuse_lowlevel_ops tablefs_ops = {
 	.setattr = tablefs_setattr,
 	.fallocate = tablefs_fallocate,
 	.fsync = tablefs_fsync,
-	.mknod = no_mknod,
-	.mkdir = no_mkdir,
-	.unlink = no_unlink,
-	.rmdir = no_unlink,
-	.symlink = no_symlink,
-	.link = no_link,
-	.rename = no_rename,
 	FS_TREE_HANDLERS,
 };
 
@@ -163,6 +120,7 @@ int tablefs_main(struct fs *fs)
 		.tree = &tablefs.tree,
 		.stat = table_stat,
 		.forgotten = table_forgotten,
+		.names_error = EPERM, /* the table says which files there are */
 	};
 	int ret;
 

@@ -264,8 +264,17 @@ static void tarfs_statfs(fuse_req_t req, fuse_ino_t nodeid)
 	fuse_reply_statfs(req, &st);
 }
 
+/* The mount is read-only, but somebody may mount it anew, writable. */
+static void tarfs_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int to_set,
+			  struct fuse_file_info *fi)
+{
+	(void)nodeid, (void)attr, (void)to_set, (void)fi;
+	fuse_reply_err(req, EROFS);
+}
+
 static const struct fuse_lowlevel_ops tarfs_ops = {
 	.init = tarfs_init,
+	.setattr = tarfs_setattr,
 	.open = tarfs_open,
 	.read = tarfs_read,
 	.lseek = tarfs_lseek,
@@ -335,6 +344,7 @@ int tarfs_main(struct fs *fs)
 		.tree = &tarfs.index.tree,
 		.stat = tarfs_stat,
 		.forgotten = tarfs_forgotten,
+		.names_error = EROFS,
 	};
 	int ret;
 
