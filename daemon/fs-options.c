@@ -9,7 +9,7 @@
 
 #include "fs.h"
 
-enum { KEY_READ_ONLY, KEY_ALLOW_OTHER, KEY_FSNAME, KEY_KEEP };
+enum { KEY_READ_ONLY, KEY_READ_WRITE, KEY_ALLOW_OTHER, KEY_FSNAME, KEY_KEEP };
 
 #define SET(template, member)                            \
 	{                                                \
@@ -26,6 +26,7 @@ static const struct fuse_opt options[] = {
 	{ "max_threads=%u", offsetof(struct fs, max_threads), 0 },
 	{ "stats=%s", offsetof(struct fs, stats_path), 0 },
 	FUSE_OPT_KEY("ro", KEY_READ_ONLY),
+	FUSE_OPT_KEY("rw", KEY_READ_WRITE),
 	FUSE_OPT_KEY("allow_other", KEY_ALLOW_OTHER),
 	FUSE_OPT_KEY("fsname=", KEY_FSNAME),
 	FUSE_OPT_END,
@@ -114,6 +115,9 @@ static int parse_one(void *data, const char *arg, int key, struct fuse_args *arg
 		return take_operand(parsing, arg);
 	case KEY_READ_ONLY:
 		parsing->fs.read_only = true;
+		return 1;
+	case KEY_READ_WRITE: /* the last of them counts */
+		parsing->fs.read_only = false;
 		return 1;
 	case KEY_ALLOW_OTHER:
 		parsing->fs.allow_other = true;

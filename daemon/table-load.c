@@ -48,6 +48,18 @@ static char *read_all(int fd, size_t *len)
 	return NULL;
 }
 
+/* Then no backing need be, either. */
+static void make_read_only(struct table *table)
+{
+	for (size_t i = 0; i < table->nr_files; i++) {
+		struct table_file *file = &table->files[i];
+
+		file->writable = false;
+		for (size_t j = 0; j < file->nr_regions; j++)
+			file->regions[j].writable = false;
+	}
+}
+
 static int parse(struct tablefs *tablefs)
 {
 	const char *path = tablefs->fs->source;
@@ -64,6 +76,8 @@ static int parse(struct tablefs *tablefs)
 		if (ret == -ENOMEM)
 			fs_error("%s: out of memory", path);
 	}
+	if (tablefs->fs->read_only)
+		make_read_only(&tablefs->table);
 	free(text);
 	if (fd >= 0)
 		close(fd);

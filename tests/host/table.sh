@@ -158,3 +158,27 @@ put 'keep' "$mnt/void" 100
 grep -q 'File too large' said || fail "$(cat said)"
 equal "what was written before" "$(part "$mnt/void" 100 4)" keep
 unmounted
+
+# With ro nothing is opened for writing, nor can it be written to once the mount is made writable.
+if [ "$(id -u)" = 0 ]; then
+	mkdir readonly
+	other_mounts=("$work/readonly")
+	mount -t tmpfs fr-test readonly
+	head -c 10000 /dev/zero >readonly/file
+	mount -o remount,ro readonly
+	printf '%s\n' 'part 0 4K readonly/file 0 rw' 'whole 0 0 readonly/file 0 rw' \
+		'void size 4K rw' >table
+	refused 1 "table:1: backing 'readonly/file': Read-only file system" \
+		regionfs table table "$mnt" -o ro,rw
+	mounted table table "$mnt" -o ro
+	same readonly/file "$mnt/whole"
+	# Where mount(8) cannot do that, it is the kernel that refuses.
+	mount -i -o remount,rw "$mnt" 2>said || true
+	for file in part whole void; do
+		! put 'x' "$mnt/$file" 0 || fail "$file was written to"
+		grep -q 'Read-only file system' said || fail "$(cat said)"
+		! truncate -s 1 "$mnt/$file" 2>said || fail "$file was truncated"
+		grep -q 'Read-only file system' said || fail "$(cat said)"
+	done
+	unmounted
+fi
