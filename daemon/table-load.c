@@ -341,18 +341,29 @@ static void count_backing(const void *node, VISIT visit, void *count)
 	*(size_t *)count += visit == postorder || visit == leaf;
 }
 
+/* In these a gap, or what is behind the end, is kept in a file of its own. */
+static size_t count_files_with_gaps(const struct table *table)
+{
+	size_t nr = 0;
+
+	for (size_t i = 0; i < table->nr_files; i++)
+		nr += table->files[i].writable && !table->files[i].whole;
+	return nr;
+}
+
 /* Each backing has one descriptor here, and the library another; some are for all else. */
 static int check_descriptors(struct tablefs *tablefs)
 {
-	size_t nr = 0, wanted;
+	size_t nr = 0, gaps = count_files_with_gaps(&tablefs->table), wanted;
 	struct rlimit limit;
 
 	twalk_r(tablefs->backings, count_backing, &nr);
-	wanted = 2 * nr + 64;
+	wanted = 2 * nr + gaps + 64;
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || wanted <= limit.rlim_cur)
 		return FS_OK;
-	fs_error("%s: %zu backings take %zu descriptors, and there may be %ju (ulimit -Hn)",
-		 tablefs->fs->source, nr, wanted, (uintmax_t)limit.rlim_cur);
+	fs_error("%s: %zu backings and %zu files with gaps to write to take %zu descriptors, "
+		 "and there may be %ju (ulimit -Hn)",
+		 tablefs->fs->source, nr, gaps, wanted, (uintmax_t)limit.rlim_cur);
 	return FS_FAILED;
 }
 

@@ -37,8 +37,21 @@ for ((i = 0; i < 40; i++)); do
 	cp data "data.$i"
 	echo "file.$i 0 1000 data.$i 0"
 done >many
-refused 1 "many: 40 backings take 144 descriptors, and there may be 100" \
+refused 1 "many: 40 backings and 0 files with gaps to write to take 144 descriptors, and there may be 100" \
 	prlimit --nofile=100 regionfs table many "$mnt"
+# What is written to gaps takes one a file.
+for ((i = 0; i < 40; i++)); do
+	echo "file.$i size 1000 rw"
+	echo "file.$i 0 100 data.1 0"
+done >many
+refused 1 "many: 1 backings and 40 files with gaps to write to take 106 descriptors, and there may be 100" \
+	prlimit --nofile=100 regionfs table many "$mnt"
+# shellcheck disable=SC2086 # several options
+prlimit --nofile=106 regionfs table many "$mnt" ${REGIONFS_OPTIONS:-} 2>said || fail "$(cat said)"
+for ((i = 0; i < 40; i++)); do
+	printf x | dd of="$mnt/file.$i" bs=1 seek=500 conv=notrunc status=none || fail "file.$i"
+done
+unmounted
 
 # A message is as long as it takes: what is wrong comes last.
 long=$(printf 'directory/%.0s' {1..120})
