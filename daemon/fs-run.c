@@ -205,7 +205,7 @@ static int serve(struct fs *fs)
 
 	stats = stats_start(fs);
 	if (!stats) {
-		fs_error("cannot start a thread");
+		fs_error("cannot start a thread: %s", strerror(errno));
 		return FS_FAILED;
 	}
 	ret = loop(fs);

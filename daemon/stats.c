@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The stats file: counts, rewritten on SIGUSR1 and at the end. */
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
@@ -67,6 +68,7 @@ struct stats_thread *stats_start(struct fs *fs)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (err) {
 		free(stats);
+		errno = err;
 		return NULL;
 	}
 	return stats;

@@ -9,7 +9,7 @@ struct stats_thread;
 
 /*
  * Start the thread that waits for SIGUSR1, and block the signal for this
- * thread and those it makes. NULL: it could not be started.
+ * thread and those it makes. NULL: it could not be started, and errno says why.
  */
 struct stats_thread *stats_start(struct fs *fs);
 void stats_stop(struct stats_thread *stats);

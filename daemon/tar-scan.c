@@ -306,8 +306,10 @@ int tar_scan(struct tar_index *index, int fd, const char *path)
 	struct scan *scan = calloc(1, sizeof(*scan));
 	int ret;
 
-	if (!scan)
+	if (!scan) {
+		fs_error("%s: %s", path, strerror(ENOMEM));
 		return -1;
+	}
 	scan->index = index;
 	scan->reader.fd = fd;
 	scan->reader.path = path;

@@ -111,25 +111,32 @@ static int bind_segments(struct tarfs *tarfs, uint32_t number)
 	return err;
 }
 
+static void cannot_bind(const struct tarfs *tarfs, uint32_t number, int err)
+{
+	char *path = tree_path(&tarfs->index.tree, number);
+
+	fs_error("%s: cannot bind the regions of '%s': %s", tarfs->fs->source, path ? path : "?",
+		 strerror(-err));
+	free(path);
+}
+
 /* A file whose regions cannot be bound is read by read_gap() alone. */
 static void bind_once(struct tarfs *tarfs, uint32_t number)
 {
-	int err;
+	int err = 0;
 
 	if (tarfs->backing < 0)
 		return;
 	pthread_mutex_lock(&tarfs->lock);
 	if (!tarfs->bound[number]) {
 		err = bind_segments(tarfs, number);
-		if (err) {
-			fuse_log(FUSE_LOG_WARNING, "regionfs: cannot bind inode %u: %s\n", number,
-				 strerror(-err));
+		if (err)
 			fuse_regions_unbind(tarfs->fs->conn, fs_nodeid(number), 0, 0);
-		} else {
-			tarfs->bound[number] = true;
-		}
+		tarfs->bound[number] = !err;
 	}
 	pthread_mutex_unlock(&tarfs->lock);
+	if (err)
+		cannot_bind(tarfs, number, err);
 }
 
 static void tarfs_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)

@@ -2,6 +2,7 @@
 /* A tree of inodes and names: see tree.h. */
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -246,6 +247,37 @@ uint32_t tree_resolve(const struct tree *tree, const char *path)
 		inode = tree->names[name].inode;
 	}
 	return inode;
+}
+
+/* A name that @inode has, or TREE_NONE */
+static uint32_t name_of(const struct tree *tree, uint32_t inode)
+{
+	uint32_t i = 0;
+
+	while (i < tree->nr_names && tree->names[i].inode != inode)
+		i++;
+	return i < tree->nr_names ? i : TREE_NONE;
+}
+
+char *tree_path(const struct tree *tree, uint32_t inode)
+{
+	char *path = NULL;
+
+	while (inode != TREE_ROOT) {
+		uint32_t i = name_of(tree, inode);
+		char *longer = NULL;
+
+		if (i != TREE_NONE &&
+		    asprintf(&longer, "%s%s%s", tree_text(tree, tree->names[i].text),
+			     path ? "/" : "", path ? path : "") < 0)
+			longer = NULL;
+		free(path);
+		if (!longer)
+			return NULL;
+		path = longer;
+		inode = tree->names[i].dir;
+	}
+	return path;
 }
 
 /* Make the name refer to @inode, whether it exists or not. */

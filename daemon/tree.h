@@ -120,6 +120,9 @@ uint32_t tree_resolve(const struct tree *tree, const char *path);
  */
 int64_t tree_add(struct tree *tree, const char *path, const struct tree_inode *inode);
 
+/* A path to @inode, for messages, to be freed; NULL if it has none or there is no memory. Slow. */
+char *tree_path(const struct tree *tree, uint32_t inode);
+
 /* Give @inode, no directory, another name. 0 or a negative errno. */
 int tree_add_link(struct tree *tree, const char *path, uint32_t inode);
 

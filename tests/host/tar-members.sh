@@ -144,3 +144,22 @@ for format in gnu ustar pax; do
 	equal "the file with a Latin-1 name, $format" "$(cat "$mnt/$name")" latin
 	unmounted
 done
+
+# A member that the kernel does not take is read all the same, and the message names it.
+limit=/sys/module/fuse_regions/parameters/max_regions
+if [ -w "$limit" ] && [ -z "${REGIONFS_OPTIONS:-}" ]; then
+	before=$(<"$limit")
+	echo 1 >"$limit"
+	mkdir -p src/below
+	truncate -s 1M src/below/sparse
+	for at in 100000 500000; do
+		printf x | dd of=src/below/sparse bs=1 seek=$at conv=notrunc status=none
+	done
+	tar -Scf sparse.tar -C src below
+	regionfs tar sparse.tar "$mnt" -f 2>said &
+	eventually mountpoint -q "$mnt" || fail "it does not mount: $(cat said)"
+	cmp src/below/sparse "$mnt/below/sparse" || fail "it is not read"
+	echo "$before" >"$limit"
+	grep -qF "cannot bind the regions of 'below/sparse': No space left" said || fail "it said: $(cat said)"
+	unmounted
+fi
