@@ -50,12 +50,25 @@ trap finish EXIT
 trap 'exit 1' INT TERM
 cd "$work"
 
+# Who has to serve what is mounted: "the kernel" where there is the module and it may be used, or
+# "anybody", which a test says before mounts that the module does not take.
+server=anybody
+[ "$(id -u)" != 0 ] || [ ! -e /dev/fuse_regions ] || server="the kernel"
+
+# served OPTION…: by who is to
+served() {
+	[ "$server" != anybody ] || return 0
+	[[ "$*" != *noregions* ]] || return 0
+	grep -q "^regionfs: regions served by $server" "$work/said"
+}
+
 # mounted KIND SOURCE [OPTION…]: the line that regionfs said is in $work/said.
 mounted() {
 	# shellcheck disable=SC2086 # several options
 	regionfs "$@" ${REGIONFS_OPTIONS:-} 2>"$work/said" ||
 		fail "regionfs $*: exit status $?: $(cat "$work/said")"
 	mountpoint -q "$mnt" || fail "regionfs $* did not mount"
+	served "$@" "${REGIONFS_OPTIONS:-}" || fail "regionfs $*: not by $server: $(cat "$work/said")"
 }
 
 unmounted() {

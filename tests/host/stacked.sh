@@ -40,6 +40,7 @@ serves() {
 
 plain=$(serves tmp/dir)
 equal "who serves an overlayfs" "$(serves one)" "$plain"
+server=anybody
 on_two=$(serves two)
 regionfs tar tmp/dir/a.tar below
 cp tmp/dir/a.tar tmp/b.tar
