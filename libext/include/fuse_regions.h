@@ -34,7 +34,8 @@
  *
  * Page cache: the module keeps it right. In user mode the kernel does not know
  * of regions, and may show bytes that it read before a change. A server whose
- * regions change while files are open sets direct_io at OPEN in user mode; or
+ * regions change while files are open, or whose backings do, by writes through
+ * another inode or by others, sets direct_io at OPEN in user mode; or
  * it calls fuse_lowlevel_notify_inval_inode() after a change, from a thread
  * that handles no request, for that call does wait for the server.
  *

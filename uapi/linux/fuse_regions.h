@@ -75,6 +75,7 @@
  *   the backing stay, and keep the file open.
  *
  *   ENOENT   no such id
+ *   EFAULT   the pointer is bad
  *
  * 4. Change regions: write() a notification to the control channel
  *
@@ -135,8 +136,9 @@
  *   E2BIG       count is over max_records
  *   ENOENT      no inode with this nodeid in the kernel's cache; no such
  *               backing id
- *   EOPNOTSUPP  not a regular file, a DAX inode, or a mount of a block device
- *               (fuseblk)
+ *   EOPNOTSUPP  not a regular file, a DAX inode, a mount of a block device
+ *               (fuseblk), a page cache of large folios, or file operations
+ *               other than those of all FUSE files
  *   EBUSY       the inode is in mainline passthrough mode
  *   EEXIST      a bind without REPLACE overlaps
  *   EBADF       the backing was not opened for this access, or has only the
