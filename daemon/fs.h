@@ -40,7 +40,7 @@ struct fs_tree;
 struct fs_lent;
 
 /**
- * struct fs - a mount
+ * struct fs - a mount; the options that are int libfuse sets, as int
  * @source:		archive or table
  * @mountpoint:		directory
  * @foreground:		do not become a daemon
@@ -69,13 +69,13 @@ struct fs_lent;
 struct fs {
 	char *source;
 	char *mountpoint;
-	bool foreground;
-	bool debug;
-	bool single_thread;
-	bool noregions;
+	int foreground;
+	int debug;
+	int single_thread;
+	int noregions;
 	bool read_only;
 	bool allow_other;
-	bool clone_fd;
+	int clone_fd;
 	unsigned int max_threads;
 	char *stats_path;
 	struct fuse_args args;

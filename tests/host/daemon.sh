@@ -106,6 +106,17 @@ equal "what it says" "$(cat said)" 'regionfs: regions served by this process: as
 same src/file "$mnt/file"
 unmounted
 
+# Whatever the order of the options, each is heard.
+mounted tar a.tar "$mnt" -o noregions -s
+equal "what it says with -s" "$(cat said)" 'regionfs: regions served by this process: asked to'
+unmounted
+if [ "$(id -u)" = 0 ]; then
+	mounted tar a.tar "$mnt" -o allow_other -o noregions
+	grep -q " $mnt fuse.regionfs .*default_permissions.*allow_other" /proc/mounts ||
+		fail "modes are not checked: $(grep regionfs /proc/mounts)"
+	unmounted
+fi
+
 # A descriptor that is closed at the start is not what a file gets that is opened then.
 mounted tar a.tar "$mnt" -o stats=stats <&-
 same src/file "$mnt/file"
