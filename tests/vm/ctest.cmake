@@ -44,14 +44,14 @@ endforeach()
 # Whether the suites notice it when nothing works
 if(FUSE_REGIONS_GUEST_KERNELS)
   add_test(NAME suites/selftest COMMAND "${CMAKE_SOURCE_DIR}/tests/suites/selftest")
-  set_tests_properties(suites/selftest PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 500)
+  set_tests_properties(suites/selftest PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 900)
 endif()
 
 # What host/* are on this machine, with the kernel to serve the regions
 foreach(kernel ${FUSE_REGIONS_GUEST_KERNELS})
   add_test(NAME vm/regionfs-${kernel}
            COMMAND "${CMAKE_SOURCE_DIR}/tests/vm/host-tests" ${kernel})
-  set_tests_properties(vm/regionfs-${kernel} PROPERTIES TIMEOUT 900)
+  set_tests_properties(vm/regionfs-${kernel} PROPERTIES TIMEOUT 1500)
 endforeach()
 
 if(FUSE_REGIONS_GUEST_KERNELS)
