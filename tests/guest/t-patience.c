@@ -133,6 +133,16 @@ TEST(g3_long_read_beside_replacements)
 	free(buf);
 }
 
+/* A file of another server, who can hang */
+static struct backing *elsewhere(uint64_t size, struct tfile **lower)
+{
+	struct srv *disk = srv_new(&(struct srv_opts){ .no_attach = true });
+
+	*lower = srv_file(disk, "lower", size);
+	srv_start(disk);
+	return backing_from_fd(srv_open(*lower, O_RDONLY));
+}
+
 static struct backing *interim;
 
 static int bind_interim(struct srv *s, struct tfile *f, uint64_t off, size_t size)
@@ -149,15 +159,14 @@ static int bind_interim(struct srv *s, struct tfile *f, uint64_t off, size_t siz
  */
 TEST(g3_long_read_and_a_gap_bound_for_a_while)
 {
-	struct srv *disk = srv_new(&(struct srv_opts){ .no_attach = true }), *s = srv_new(NULL);
-	struct tfile *lower = srv_file(disk, "lower", MIB), *f = srv_file(s, "f", 3 * MIB);
+	struct srv *s = srv_new(NULL);
+	struct tfile *lower, *f = srv_file(s, "f", 3 * MIB);
 	struct backing *before = backing_new(3 * MIB), *after = backing_new(3 * MIB);
 	unsigned char *buf = direct_alloc(3 * MIB);
 	pid_t reader, changer;
 	int fd;
 
-	srv_start(disk);
-	interim = backing_from_fd(srv_open(lower, O_RDONLY));
+	interim = elsewhere(MIB, &lower);
 	srv_start(s);
 	srv_register(s, interim);
 	srv_register(s, before);
@@ -261,15 +270,14 @@ TEST(m1_store_beside_appender_with_hung_buffer)
 /* The whole-file region's backing becomes another, which is longer, in the middle of a read of all. */
 TEST(g3_long_read_and_a_longer_file)
 {
-	struct srv *disk = srv_new(&(struct srv_opts){ .no_attach = true }), *s = srv_new(NULL);
-	struct tfile *lower = srv_file(disk, "lower", 2 * MIB), *f = srv_file(s, "f", 4 * MIB);
+	struct srv *s = srv_new(NULL);
+	struct tfile *lower, *f = srv_file(s, "f", 4 * MIB);
 	struct backing *before, *after = backing_new(4 * MIB);
 	unsigned char *buf = direct_alloc(4 * MIB);
 	pid_t reader, changer;
 	int fd;
 
-	srv_start(disk);
-	before = backing_from_fd(srv_open(lower, O_RDONLY));
+	before = elsewhere(2 * MIB, &lower);
 	srv_start(s);
 	srv_register(s, before);
 	srv_register(s, after);

@@ -14,20 +14,28 @@
 static struct backing *b;
 static uint64_t region; /* where b is bound to; 0 to all of the file */
 
-/* The process that truncates the file to nothing, whose server has done so and does not say it */
-static pid_t truncating(struct tfile *f)
+/* The process that truncates the file, and waits for a server that hangs */
+static pid_t truncating_to(struct tfile *f, uint64_t size, uint32_t *hang)
 {
 	char path[128];
 	pid_t pid;
 
 	srv_path(path, sizeof(path), f);
-	f->hang_late = 1u << OP_SETATTR;
+	*hang = 1u << OP_SETATTR;
 	pid = test_fork();
 	if (!pid) {
-		CHECK_OK(truncate(path, 0));
+		CHECK_OK(truncate(path, (off_t)size));
 		_exit(0);
 	}
 	srv_until_hanging(f);
+	return pid;
+}
+
+/* To nothing; the server has done so, and does not say it. */
+static pid_t truncating(struct tfile *f)
+{
+	pid_t pid = truncating_to(f, 0, &f->hang_late);
+
 	CHECK_OK(ftruncate(b->fd, 0));
 	return pid;
 }
@@ -214,22 +222,6 @@ TEST(w5_open_with_truncation_and_a_bind_that_fails)
 /* A write decided that it lies inside the file, and then waits for the truncation that makes that untrue. */
 static const uint64_t was = 10000, cut = 5000, at = 8000, len = 1000;
 
-static pid_t truncating_to_cut(struct tfile *f)
-{
-	char path[128];
-	pid_t pid;
-
-	srv_path(path, sizeof(path), f);
-	f->hang = 1u << OP_SETATTR;
-	pid = test_fork();
-	if (!pid) {
-		CHECK_OK(truncate(path, (off_t)cut));
-		_exit(0);
-	}
-	srv_until_hanging(f);
-	return pid;
-}
-
 static void *write_at(void *arg)
 {
 	struct writer *w = arg;
@@ -252,7 +244,7 @@ static void write_that_waits(struct tfile *f, srv_hook asked)
 	/* After that the server is asked about privileges, with the inode locked. */
 	CHECK_OK(fstat(w.fd, &st));
 	CHECK_EQ(st.st_size, was);
-	pid = truncating_to_cut(f);
+	pid = truncating_to(f, cut, &f->hang);
 	f->hook[OP_GETXATTR] = asked;
 	CHECK_ZERO(pthread_create(&thread, NULL, write_at, &w));
 	sleep_ms(200);
