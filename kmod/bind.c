@@ -12,10 +12,15 @@
 #include "msg.h"
 #include "regions.h"
 
-/* Nodes that readers may still be in, after a message that only added. */
+/*
+ * Nodes that readers may still be in, after a message that only added. They keep
+ * backings open: where the inode ends before, and its readers with it, they go with
+ * it, so that the backings' file systems can be unmounted.
+ */
 struct fr_retired {
 	struct rcu_head rcu;
 	struct fr_conn *conn;
+	struct list_head entry;		/* in fr_inode.retired */
 	struct fr_node *nodes;
 };
 
@@ -23,9 +28,44 @@ static void fr_retired_free(struct rcu_head *rcu)
 {
 	struct fr_retired *retired = container_of(rcu, struct fr_retired, rcu);
 
+	spin_lock(&retired->conn->lock);
+	list_del(&retired->entry);
+	spin_unlock(&retired->conn->lock);
 	fr_nodes_free(&fr_node_ops, retired->nodes);
-	atomic_dec(&retired->conn->retiring);
 	kfree(retired);
+}
+
+static void fr_retired_add(struct fr_inode *fi, struct fr_retired *retired,
+			   struct fr_node *nodes)
+{
+	retired->nodes = nodes;
+	retired->conn = fi->conn;
+	spin_lock(&fi->conn->lock);
+	list_add(&retired->entry, &fi->retired);
+	spin_unlock(&fi->conn->lock);
+	call_srcu(&fi->conn->srcu, &retired->rcu, fr_retired_free);
+}
+
+/* @fi ends: nobody is in its map any more. */
+void fr_bind_end(struct fr_inode *fi)
+{
+	struct fr_retired *retired;
+	struct fr_node *nodes;
+
+	for (;;) {
+		spin_lock(&fi->conn->lock);
+		retired = list_first_entry_or_null(&fi->retired,
+						   struct fr_retired, entry);
+		nodes = NULL;
+		if (retired) {
+			swap(nodes, retired->nodes);
+			list_del_init(&retired->entry);
+		}
+		spin_unlock(&fi->conn->lock);
+		if (!retired)
+			break;
+		fr_nodes_free(&fr_node_ops, nodes);
+	}
 }
 
 /* Read and check @count records; the caller frees them with kvfree(). */
@@ -136,10 +176,7 @@ static void fr_bind_retire(struct fr_inode *fi, struct fr_txn *txn,
 			WRITE_ONCE(fi->spliced, false);
 		fr_nodes_free(&fr_node_ops, txn->retired);
 	} else if (txn->retired) {
-		retired->nodes = txn->retired;
-		retired->conn = fi->conn;
-		atomic_inc(&fi->conn->retiring);
-		call_srcu(&fi->conn->srcu, &retired->rcu, fr_retired_free);
+		fr_retired_add(fi, retired, txn->retired);
 		return;
 	}
 	kfree(retired);

@@ -6,7 +6,6 @@
  */
 
 #include <linux/completion.h>
-#include <linux/file.h>
 #include <linux/rhashtable.h>
 #include <linux/slab.h>
 #include <linux/task_work.h>
@@ -36,18 +35,6 @@ struct fr_inode *fr_inode_find(struct inode *inode)
 	return fi;
 }
 
-/*
- * After an umount() the backings' file systems are to be unmounted: wait for what
- * is no map's any more, and keeps them open still. No reader is left who could
- * make that long.
- */
-static void fr_inode_let_go(struct fr_conn *conn)
-{
-	if (atomic_read(&conn->retiring))
-		srcu_barrier(&conn->srcu);
-	flush_delayed_fput();
-}
-
 /* No files, not in the table, so neither readers nor writers. May sleep. */
 static void fr_inode_free(struct fr_inode *fi)
 {
@@ -56,8 +43,7 @@ static void fr_inode_free(struct fr_inode *fi)
 	/* Without waiting for the backings' disks: this may be any task */
 	fr_splice_part(fi, fi->map.root, &all, 1, false);
 	fr_map_destroy(&fi->map);
-	if (fi->umounted)
-		fr_inode_let_go(fi->conn);
+	fr_bind_end(fi);
 	fr_conn_put(fi->conn);
 	atomic_long_dec(&fr_live_inodes);
 	kfree_rcu(fi, rcu);
@@ -123,6 +109,7 @@ static struct fr_inode *fr_inode_new(struct inode *inode, struct fr_conn *conn)
 	refcount_set(&fi->count, 2);	/* the table's, and the caller's */
 	mutex_init(&fi->store_lock);
 	INIT_LIST_HEAD(&fi->holds);
+	INIT_LIST_HEAD(&fi->retired);
 	spin_lock_init(&fi->holds_lock);
 	init_waitqueue_head(&fi->holds_wait);
 	INIT_WORK(&fi->free_work, fr_inode_end_work);
@@ -281,8 +268,6 @@ void fr_inode_evict(struct inode *inode)
 		return;
 	/* The table's reference, now ours, goes in a place that may sleep */
 	fr_inode_give_back(fi);
-	/* The first thing to go, before dentries and SB_ACTIVE */
-	fi->umounted = !inode->i_sb->s_root;
 	atomic_inc(&fr_pending);
 	if ((current->flags & PF_KTHREAD) ||
 	    task_work_add(current, &fi->twork, TWA_RESUME))

@@ -76,10 +76,10 @@ struct fr_backing {
  * @srcu:	readers of the maps
  * @backings:	id -> fr_backing; the xarray's own lock
  * @nr_backings: how many; xa_lock of @backings
- * @lock:	protects @inodes, @nr_errs, and fr_inode.nr_files and .hashed
+ * @lock:	protects @inodes, @nr_errs, and fr_inode.nr_files, .hashed and
+ *		.retired
  * @inodes:	the fr_inodes that the table of inodes refers to
  * @nr_errs:	errors that its backings have had
- * @retiring:	old parts of maps that wait for their last readers
  * @ctl_fops:	what the control file's f_op points to
  * @free_work:	the end of it
  */
@@ -95,7 +95,6 @@ struct fr_conn {
 	spinlock_t lock;
 	struct list_head inodes;
 	u64 nr_errs;
-	atomic_t retiring;
 	struct file_operations ctl_fops;
 	struct work_struct free_work;
 	struct rcu_head rcu;
@@ -121,7 +120,7 @@ enum fr_stores {
  * @entry:	in conn->inodes; conn->lock
  * @nr_files:	files whose f_op is @fops; conn->lock
  * @hashed:	in the table; conn->lock
- * @umounted:	it ends since its file system does
+ * @retired:	old nodes of its map that wait for readers, see bind.c; conn->lock
  * @changed:	a backing was written since the last stat() asked the server;
  *		no lock, see attr.c
  * @mapped:	a backing was mapped for writing: stores go unseen from then on
@@ -159,7 +158,7 @@ struct fr_inode {
 	struct list_head entry;
 	unsigned int nr_files;
 	bool hashed;
-	bool umounted;
+	struct list_head retired;
 	u64 txn;
 	u64 trunc_txn;
 	u64 errs_seen;
@@ -254,6 +253,7 @@ static inline void fr_inode_set_written(struct fr_inode *fi)
 /* bind.c */
 ssize_t fr_bind_message(struct fr_conn *conn, u32 len, struct iov_iter *from);
 void fr_bind_trim(struct fr_inode *fi, u64 size);
+void fr_bind_end(struct fr_inode *fi);
 
 /* file.c */
 extern struct file_operations fr_adopted_fops;

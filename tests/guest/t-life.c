@@ -32,9 +32,10 @@ TEST(l1_unmount)
 }
 
 /* Old parts of a map, which readers may have been in, keep no file system busy either. */
-TEST(l1_unmount_right_after_a_bind)
+static void unmount_after_binds(bool unlinked)
 {
 	struct life l;
+	char path[128];
 
 	for (int i = 0; i < 10; i++) {
 		life_begin(&l, 1);
@@ -42,9 +43,22 @@ TEST(l1_unmount_right_after_a_bind)
 			close(l.b[j]->fd);
 		CHECK_ZERO(region_bind(&l.s->files[0], 9 * PAGE, 10, l.b[2], 0, 0));
 		CHECK_ZERO(region_bind(&l.s->files[0], 10 * PAGE, 10, l.b[3], 0, 0));
+		srv_path(path, sizeof(path), &l.s->files[0]);
+		if (unlinked)
+			CHECK_OK(unlink(path));
 		srv_stop(l.s);
 		CHECK_OK(umount2(l.dir, 0));
 	}
+}
+
+TEST(l1_unmount_right_after_a_bind)
+{
+	unmount_after_binds(false);
+}
+
+TEST(l1_unmount_right_after_a_bind_and_unlink)
+{
+	unmount_after_binds(true);
 }
 
 TEST(l1_unmount_never_opened)
