@@ -97,7 +97,8 @@ static ssize_t fr_aio_start(struct fr_inode *fi, struct kiocb *iocb,
 	bool unseen;
 
 	if (!(file->f_mode & FMODE_CAN_ODIRECT) ||
-	    ((iocb->ki_flags & IOCB_NOWAIT) && !(file->f_mode & FMODE_NOWAIT)))
+	    ((iocb->ki_flags & IOCB_NOWAIT) &&
+	     !fr_rw_nowait(file, pos, iov_iter_count(iter), access)))
 		return 0;
 	/* What would not simply be done is not for here */
 	if (access == FR_WRITE ? fr_rw_over_limit(pos, iov_iter_count(iter)) :

@@ -109,6 +109,22 @@ out:
 	return w.ret;
 }
 
+/* Would it wait for a thaw, or for another task? */
+static bool fr_rw_write_waits(struct super_block *sb, loff_t pos, size_t len)
+{
+	if (fr_rw_over_limit(pos, len) || !sb_start_write_trylock(sb))
+		return true;
+	sb_end_write(sb);
+	return false;
+}
+
+bool fr_rw_nowait(struct file *file, loff_t pos, size_t len, unsigned int access)
+{
+	return (file->f_mode & FMODE_NOWAIT) &&
+	       (access == FR_READ ||
+		!fr_rw_write_waits(file_inode(file)->i_sb, pos, len));
+}
+
 ssize_t fr_rw(struct fr_backing *backing, struct kiocb *iocb, loff_t pos,
 	      struct iov_iter *iter, unsigned int access)
 {
@@ -126,7 +142,8 @@ ssize_t fr_rw(struct fr_backing *backing, struct kiocb *iocb, loff_t pos,
 
 	if (!(file->f_mode & FMODE_CAN_ODIRECT))
 		kiocb.ki_flags &= ~IOCB_DIRECT;
-	if ((kiocb.ki_flags & IOCB_NOWAIT) && !(file->f_mode & FMODE_NOWAIT))
+	if ((kiocb.ki_flags & IOCB_NOWAIT) &&
+	    !fr_rw_nowait(file, pos, iov_iter_count(iter), access))
 		return -EAGAIN;
 	old = fr_override_creds(backing->cred);
 	pagefault_disable();

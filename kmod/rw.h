@@ -39,6 +39,9 @@
 ssize_t fr_rw(struct fr_backing *backing, struct kiocb *iocb, loff_t pos,
 	      struct iov_iter *iter, unsigned int access);
 
+/* rw.c: may that be tried with IOCB_NOWAIT? */
+bool fr_rw_nowait(struct file *file, loff_t pos, size_t len, unsigned int access);
+
 /*
  * Where an iter stands, but for its count. A backing may have cut it short, so
  * that what it advanced by cannot be told from what is left, which is all that

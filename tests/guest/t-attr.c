@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/uio.h>
 
 #include "harness.h"
 
@@ -322,6 +323,33 @@ TEST(w3_frozen_backing)
 	CHECK_EQ(wait_exit(pid), 0);
 	expect_file(f, fd, 10 * PAGE);
 	CHECK_ZERO(region_unbind(f, 0, 0));
+}
+
+/* Who does not want to wait does not wait for the thaw. */
+TEST(r4_nowait_write_to_a_frozen_backing)
+{
+	const char *dir = mount_ext4(16);
+	struct tfile *f = bound(dir, 0, RW);
+	int fd = srv_open(f, O_RDWR | O_DIRECT), mnt = (int)CHECK_OK(open(dir, O_RDONLY));
+	unsigned char *buf = direct_alloc(PAGE);
+	const struct iovec iov = { buf, PAGE };
+	uint64_t start;
+	pid_t pid;
+
+	CHECK_EQ(pwrite(fd, buf, PAGE, 3 * PAGE), PAGE);
+	CHECK_OK(ioctl(mnt, FIFREEZE, 0));
+	pid = test_fork();
+	if (pid == 0) {
+		sleep_ms(3000);
+		CHECK_OK(ioctl(mnt, FITHAW, 0));
+		_exit(0);
+	}
+	start = now_ms();
+	CHECK_ERR(pwritev2(fd, &iov, 1, 3 * PAGE, RWF_NOWAIT), EAGAIN);
+	CHECK(now_ms() - start < 2000);
+	CHECK_EQ(wait_exit(pid), 0);
+	CHECK_ZERO(region_unbind(f, 0, 0));
+	free(buf);
 }
 
 /* An immutable backing, one that was sealed, one whose file system became read-only */
