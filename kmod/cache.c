@@ -250,6 +250,24 @@ void fr_cache_give_back(struct fr_inode *fi)
 }
 
 /*
+ * Write back, and say what went wrong: not what did so before, with other pages,
+ * as filemap_write_and_wait_range() does, which also takes it from whoever is to
+ * be told, when he closes the file. Where fsync has yet to tell of such an error,
+ * it will tell of a new one, too.
+ */
+int fr_cache_write(struct address_space *mapping, u64 start, u64 last)
+{
+	errseq_t since = filemap_sample_wb_err(mapping);
+	bool untold = !since && READ_ONCE(mapping->wb_err);
+	int err = filemap_fdatawrite_range(mapping, start, last);
+
+	filemap_fdatawait_range_keep_errors(mapping, start, last);
+	if (err || untold)
+		return err;
+	return filemap_check_wb_err(mapping, since);
+}
+
+/*
  * Bring bytes that were written through a mapping to where reads get them: into
  * a backing, or to the server, who may put them into a backing in turn.
  */
@@ -262,7 +280,7 @@ int fr_cache_flush(struct fr_inode *fi, u64 start, u64 last, bool nowait)
 	if (filemap_range_needs_writeback(mapping, start, last)) {
 		if (nowait)
 			return -EAGAIN;
-		err = filemap_write_and_wait_range(mapping, start, last);
+		err = fr_cache_write(mapping, start, last);
 		if (err)
 			return err;
 	}

@@ -54,8 +54,6 @@ void fr_file_ops_init(struct file_operations *fops,
 	fops->fadvise = fr_fadvise;
 	if (orig->fallocate)
 		fops->fallocate = fr_fallocate;
-	if (orig->copy_file_range)
-		fops->copy_file_range = fr_copy_file_range;
 	fops->release = fr_release;
 }
 

@@ -276,6 +276,8 @@ ssize_t fr_fuse_read_locked(struct kiocb *iocb, loff_t pos, struct iov_iter *to)
 {
 	u64 io[FR_FUSE_IO_SIZE / sizeof(u64)] = {};
 
+	if (fr_fuse_is_bad(file_inode(iocb->ki_filp)))
+		return -EIO;
 	FR_FIELD(io, struct kiocb *, fr_layout.io_iocb) = iocb;
 	fr_fuse_wait_writeback(file_inode(iocb->ki_filp));
 	return fuse_direct_io((void *)io, to, &pos, FR_FUSE_DIO_CUSE);

@@ -51,6 +51,15 @@ void fr_fuse_attr_changed(struct inode *inode);
 void fr_fuse_grow(struct inode *inode, loff_t size);
 
 /*
+ * Has its nodeid come back with another generation? FUSE fails what it is asked
+ * of such an inode, but for direct_IO and what is called below.
+ */
+static inline bool fr_fuse_is_bad(struct inode *inode)
+{
+	return inode_unhashed(inode);
+}
+
+/*
  * Ask the server for what @to has room for, from @pos on, in a page fault. No
  * lock is taken: the mmap lock is held, and so may be the inode lock, when the
  * buffer of a write() is a mapping.

@@ -4,6 +4,10 @@
  * such a file ended in has zeroes from there on, where bytes may be bound that
  * are the file's now; and written back later it would be as long as the file is
  * then. So it is written back before, held meanwhile, and dropped afterwards.
+ *
+ * Not so for copy_file_range(), when the server does it: with a function of ours
+ * in the table VFS would refuse, with -EXDEV, to copy between our files and those
+ * of other FUSE mounts. Nobody else tells before the file has grown.
  */
 
 #include <linux/fs.h>
@@ -39,56 +43,28 @@ void fr_grow_end(struct fr_inode *fi, struct fr_hold *hold, u64 eof, u64 now)
 	fr_hold_end(fi, hold);
 }
 
-/* How long the file of @fi is, if it is one with regions that ends before @end. */
-static bool fr_grow_wanted(struct fr_inode *fi, u64 end, u64 *eof)
-{
-	if (!fi || !fr_load_root(fi->map.root))
-		return false;
-	*eof = i_size_read(fi->inode);
-	return end > *eof;
-}
-
 /* The server's. */
 long fr_fallocate(struct file *file, int mode, loff_t offset, loff_t len)
 {
 	struct fr_inode *fi = fr_file_inode(file);
 	struct fr_hold hold;
-	u64 eof;
 	long ret;
+	u64 eof;
 
-	if ((mode & FALLOC_FL_KEEP_SIZE) ||
-	    !fr_grow_wanted(fi, offset + len, &eof))
+	/* Whoever makes it shorter just now does so first */
+	if (fi && fr_truncating(fi)) {
+		ret = fr_write_await_size(fi->inode);
+		if (ret)
+			return ret;
+	}
+	eof = i_size_read(file_inode(file));
+	if (!fi || !fr_load_root(fi->map.root) ||
+	    (mode & FALLOC_FL_KEEP_SIZE) || offset + len <= eof)
 		return fr_orig_fops->fallocate(file, mode, offset, len);
 	ret = fr_grow_begin(fi, &hold, eof, false);
 	if (ret)
 		return ret;
 	ret = fr_orig_fops->fallocate(file, mode, offset, len);
 	fr_grow_end(fi, &hold, eof, ret ? eof : offset + len);
-	return ret;
-}
-
-/*
- * The server's; or, where it has none, FUSE's own by splice, whose writes come
- * here as any others. VFS refuses with -EXDEV to copy between files whose tables
- * have not the same function here, as it does with other file systems: our files
- * and, for example, those of FUSE mounts without regions.
- */
-ssize_t fr_copy_file_range(struct file *in, loff_t pos_in, struct file *out,
-			   loff_t pos_out, size_t len, unsigned int flags)
-{
-	struct fr_inode *fi = fr_file_inode(out);
-	struct fr_hold hold;
-	ssize_t ret;
-	u64 eof;
-
-	if (!fr_grow_wanted(fi, pos_out + len, &eof))
-		return fr_orig_fops->copy_file_range(in, pos_in, out, pos_out,
-						     len, flags);
-	ret = fr_grow_begin(fi, &hold, eof, false);
-	if (ret)
-		return ret;
-	ret = fr_orig_fops->copy_file_range(in, pos_in, out, pos_out, len,
-					    flags);
-	fr_grow_end(fi, &hold, eof, ret > 0 ? pos_out + ret : eof);
 	return ret;
 }

@@ -27,6 +27,16 @@ u64 fr_read_eof(struct fr_inode *fi, const struct fr_node *root)
 	return max_t(s64, eof, 0);
 }
 
+/* The same, outside of srcu. */
+u64 fr_eof(struct fr_inode *fi)
+{
+	int idx = srcu_read_lock(&fi->conn->srcu);
+	u64 eof = fr_read_eof(fi, fr_load_root(fi->map.root));
+
+	srcu_read_unlock(&fi->conn->srcu, idx);
+	return eof;
+}
+
 /* @len zeroes, with page faults off like fr_rw(). */
 static ssize_t fr_read_zeroes(struct iov_iter *to, size_t len)
 {
@@ -78,7 +88,7 @@ size_t fr_read_region(const struct fr_region *region, struct kiocb *iocb,
 static ssize_t fr_read_gap_behind(struct kiocb *kiocb, struct iov_iter *to)
 {
 	struct iov_iter it = *to;
-	int err = filemap_write_and_wait(kiocb->ki_filp->f_mapping);
+	int err = fr_cache_write(kiocb->ki_filp->f_mapping, 0, FR_LAST_MAX);
 
 	return err ?: fr_fuse_read_locked(kiocb, kiocb->ki_pos, &it);
 }
@@ -96,6 +106,8 @@ ssize_t fr_read_gap(struct kiocb *iocb, loff_t pos, struct iov_iter *to)
 	struct kiocb kiocb;
 	ssize_t ret, more;
 
+	if (unlikely(fr_fuse_is_bad(file_inode(file))))
+		return -EIO;
 	init_sync_kiocb(&kiocb, file);
 	kiocb.ki_flags |= IOCB_DIRECT;
 	kiocb.ki_pos = pos;
@@ -105,7 +117,7 @@ ssize_t fr_read_gap(struct kiocb *iocb, loff_t pos, struct iov_iter *to)
 	if (likely(ret < 0 || ret == count || !mapping->nrpages))
 		return ret;
 	/* What makes the file longer may still wait to be written back */
-	if (filemap_write_and_wait(mapping))
+	if (fr_cache_write(mapping, 0, FR_LAST_MAX))
 		return ret;
 	fr_fuse_wait_writeback(file_inode(file));
 	kiocb.ki_pos = pos + ret;

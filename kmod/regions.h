@@ -264,7 +264,6 @@ struct fr_inode *fr_file_promote(struct file *file);
 void fr_file_ops_init(struct file_operations *fops,
 		      const struct file_operations *orig);
 
-/* What we know of @file's inode; NULL: it is an ordinary FUSE file to us. */
 /* Not: whoever is in srcu finds size and map as the last truncation left them. */
 static inline bool fr_truncating(const struct fr_inode *fi)
 {
@@ -272,6 +271,7 @@ static inline bool fr_truncating(const struct fr_inode *fi)
 	return smp_load_acquire(&fi->truncating);
 }
 
+/* What we know of @file's inode; NULL: it is an ordinary FUSE file to us. */
 static inline struct fr_inode *fr_file_inode(struct file *file)
 {
 	const struct file_operations *fops = READ_ONCE(file->f_op);
@@ -293,6 +293,8 @@ void fr_pending_done(void);
 ssize_t fr_read_iter(struct kiocb *iocb, struct iov_iter *to);
 ssize_t fr_read(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *to);
 u64 fr_read_eof(struct fr_inode *fi, const struct fr_node *root);
+u64 fr_eof(struct fr_inode *fi);
+int fr_write_await_size(struct inode *inode);
 
 /* aio.c */
 int fr_aio_init(void);
@@ -328,8 +330,6 @@ int fr_grow_begin(struct fr_inode *fi, struct fr_hold *hold, u64 eof,
 		  bool locked);
 void fr_grow_end(struct fr_inode *fi, struct fr_hold *hold, u64 eof, u64 now);
 long fr_fallocate(struct file *file, int mode, loff_t offset, loff_t len);
-ssize_t fr_copy_file_range(struct file *in, loff_t pos_in, struct file *out,
-			   loff_t pos_out, size_t len, unsigned int flags);
 
 /* mmap.c */
 int fr_mmap(struct file *file, struct vm_area_struct *vma);
@@ -345,6 +345,7 @@ static inline u64 fr_folio_last(struct folio *folio)
 }
 
 int fr_cache_init(void);
+int fr_cache_write(struct address_space *mapping, u64 start, u64 last);
 void fr_cache_exit(void);
 void fr_cache_take_over(struct fr_inode *fi);
 void fr_cache_give_back(struct fr_inode *fi);

@@ -288,8 +288,8 @@ static bool fr_write_grows(struct fr_inode *fi, u64 pos, size_t len)
 
 /*
  * Where do pages change, when a write at @pos makes the file longer, which ended
- * at @eof? That page is left alone if it has none but the server's bytes behind
- * @eof: they may be dirty, and only the server could take them.
+ * at @eof? That page is left alone if it has none but the server's bytes: they
+ * may be dirty, and only the server could take them.
  */
 static u64 fr_write_from(struct fr_inode *fi, u64 eof, u64 pos)
 {
@@ -299,18 +299,9 @@ static u64 fr_write_from(struct fr_inode *fi, u64 eof, u64 pos)
 	if (!(eof & ~PAGE_MASK))
 		return pos;
 	idx = srcu_read_lock(&fi->conn->srcu);
-	fr_map_find(fr_load_root(fi->map.root), eof, &piece);
+	fr_map_find(fr_load_root(fi->map.root), eof & PAGE_MASK, &piece);
 	srcu_read_unlock(&fi->conn->srcu, idx);
 	return piece.region || piece.last < (eof | ~PAGE_MASK) ? eof : pos;
-}
-
-static u64 fr_write_eof(struct fr_inode *fi)
-{
-	int idx = srcu_read_lock(&fi->conn->srcu);
-	u64 eof = fr_read_eof(fi, fr_load_root(fi->map.root));
-
-	srcu_read_unlock(&fi->conn->srcu, idx);
-	return eof;
 }
 
 /*
@@ -326,7 +317,7 @@ static ssize_t fr_write_past(struct fr_inode *fi, struct kiocb *iocb,
 	u64 eof;
 
 	inode_lock(inode);
-	eof = fr_write_eof(fi);
+	eof = fr_eof(fi);
 	/* FUSE's size may lag behind a whole-file region's backing */
 	if (eof > i_size_read(inode))
 		fr_fuse_grow(inode, eof);
@@ -354,7 +345,7 @@ out:
 }
 
 /* Whoever makes the file shorter, or longer, has the inode lock. */
-static int fr_write_await_size(struct inode *inode)
+int fr_write_await_size(struct inode *inode)
 {
 	if (down_read_killable(&inode->i_rwsem))
 		return -EINTR;
@@ -371,7 +362,7 @@ static ssize_t fr_write_any(struct fr_inode *fi, struct kiocb *iocb,
 	u64 eof;
 
 	while (iov_iter_count(from)) {
-		eof = fr_write_eof(fi);
+		eof = fr_eof(fi);
 		if (!(iocb->ki_flags & IOCB_APPEND) && iocb->ki_pos < eof) {
 			inside = min_t(u64, iov_iter_count(from),
 				       eof - iocb->ki_pos);

@@ -73,7 +73,7 @@ static int fr_writepages_bound(struct fr_inode *fi,
 	int err = 0;
 
 	while ((folio = writeback_iter(mapping, wbc, folio, &err))) {
-		size = i_size_read(mapping->host);
+		size = fr_eof(fi);	/* FUSE's may lag behind */
 		if (folio_pos(folio) >= size) {
 			folio_unlock(folio);	/* truncated meanwhile */
 			continue;
@@ -225,7 +225,7 @@ int fr_writepages(struct address_space *mapping, struct writeback_control *wbc)
 /* Write back a dirty folio that is all bound, and about to be dropped. */
 static int fr_folio_launder(struct fr_inode *fi, struct folio *folio)
 {
-	u64 size = i_size_read(fi->inode), pos = folio_pos(folio);
+	u64 size = fr_eof(fi), pos = folio_pos(folio);
 	int err;
 
 	if (pos >= size || !folio_clear_dirty_for_io(folio))

@@ -150,6 +150,7 @@ static struct fuse_entry_param entry_of(const struct tfile *f)
 {
 	return (struct fuse_entry_param){
 		.ino = f->nodeid,
+		.generation = f->generation,
 		.attr = stat_of(f),
 		.attr_timeout = timeout(f->srv),
 		.entry_timeout = LONG,

@@ -76,6 +76,7 @@ typedef int (*srv_hook)(struct srv *s, struct tfile *f, uint64_t off, size_t siz
  * @keep_cache:	FOPEN_KEEP_CACHE likewise
  * @mainline:	open with the store in mainline's passthrough mode
  * @hidden:	not there, until CREATE makes it
+ * @generation:	of the nodeid
  * @caps:	security.capability, where the server has xattrs
  * @nr_caps:	its length; 0: there is none
  */
@@ -107,6 +108,7 @@ struct tfile {
 	bool keep_cache;
 	bool mainline;
 	bool hidden;
+	uint64_t generation;
 	unsigned char caps[32];
 	size_t nr_caps;
 };

@@ -150,20 +150,6 @@ TEST(m1_old_end_of_a_file_that_grows_by_fallocate)
 	CHECK_EQ(p[PAGE], 'x');
 }
 
-TEST(m1_old_end_of_a_file_that_grows_by_copy)
-{
-	loff_t in = 0, out = 5 * PAGE;
-	unsigned char *p;
-	int fd;
-	struct tfile *f = ends_in_region((struct srv_opts){ .copy = true }, 0, &p, &fd);
-
-	p[PAGE] = 'x';
-	CHECK_EQ(copy_file_range(fd, &in, fd, &out, 100, 0), 100);
-	CHECK_EQ(srv_count(f, OP_COPY), 1);
-	expect_grown(f, p, fd, end);
-	CHECK_EQ(p[PAGE], 'x');
-}
-
 struct mover {
 	int fd;
 	volatile unsigned char *p;
@@ -258,8 +244,8 @@ static int no_space(struct srv *s, struct tfile *f, uint64_t off, size_t size)
 	return ENOSPC;
 }
 
-/* Bytes of another page could not be written: fsync says so, and not who makes the file longer. */
-TEST(w4_stored_bytes_that_are_lost_are_no_matter_of_a_truncation)
+/* Bytes of another page could not be written: fsync says so, and not who reads, or makes the file longer. */
+TEST(w4_lost_bytes_are_fsyncs_matter)
 {
 	struct tfile *lower, *f = on_two_pages(&lower);
 	int fd = srv_open(f, O_RDWR);
@@ -272,8 +258,68 @@ TEST(w4_stored_bytes_that_are_lost_are_no_matter_of_a_truncation)
 	p[0] = 'x';
 	CHECK_ERR(sync_file_range(fd, 0, PAGE, SYNC_FILE_RANGE_WRITE), ENOSPC);
 	p[3 * PAGE] = 'y';
-	CHECK_OK(ftruncate(fd, SIZE));
 	expect_byte(fd, 3 * PAGE, 'y');
+	p[3 * PAGE] = 'z';
+	CHECK_OK(ftruncate(fd, SIZE));
+	expect_byte(fd, 3 * PAGE, 'z');
 	CHECK_ERR(fsync(fd), ENOSPC);
 	lower->hook[OP_WRITE] = NULL;
+}
+
+/* A whole file's backing has become longer, and FUSE does not know yet: the page shows what is there. */
+TEST(m1_store_behind_a_size_that_lags)
+{
+	const uint64_t shift = 100, longer = end + 1000, at = end + 500;
+	struct srv *s = srv_new(NULL);
+	struct tfile *f = srv_store_file(s, "f", end);
+	unsigned char *p, got;
+	int fd;
+
+	srv_start(s);
+	b = backing_new(end + shift);
+	srv_register(s, b);
+	fd = srv_open(f, O_RDWR);
+	CHECK_ZERO(region_bind(f, 0, 0, b, shift, RW));
+	pattern_write(b->fd, b->seed, end + shift, longer - end);
+	/* not a page-congruent shift, so it is FUSE's cache */
+	p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(p != MAP_FAILED);
+	p[at] = 'x';
+	CHECK_EQ(p[at + 1], pattern_byte(b->seed, at + shift + 1));
+	CHECK_OK(msync(p, 2 * PAGE, MS_SYNC));
+	backing_bytes(b, &got, at + shift, 1);
+	CHECK_EQ(got, 'x');
+	CHECK_EQ(pread(fd, &got, 1, (off_t)at), 1);
+	CHECK_EQ(got, 'x');
+}
+
+/* The region ends with the file, in the middle of a page that is stored into; then the file grows behind it. */
+TEST(m1_stored_page_whose_end_was_the_files)
+{
+	struct srv *s = srv_new(&(struct srv_opts){ .threads = true });
+	struct tfile *f = srv_store_file(s, "f", end);
+	unsigned char *p, got;
+	int fd;
+
+	srv_start(s);
+	b = backing_new(4 * PAGE);
+	srv_register(s, b);
+	f->attr_of_backings = true;
+	fd = srv_open(f, O_RDWR);
+	CHECK_ZERO(region_bind(f, 0, end, b, 0, RW));
+	CHECK_ZERO(region_bind(f, 2 * PAGE, PAGE, b, 2 * PAGE, RW | FUSE_REGION_GROW));
+	p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(p != MAP_FAILED);
+	p[end - 500] = 'x';
+	CHECK_EQ(pwrite(fd, "y", 1, 2 * PAGE), 1);
+	f->hang = 1u << OP_WRITE;
+	CHECK_OK(sync_file_range(fd, 0, 2 * PAGE, SYNC_FILE_RANGE_WRITE));
+	expect_byte(fd, end - 500, 'x');
+	CHECK_EQ(f->hanging, 0);
+	CHECK_EQ(pwrite(fd, "z", 1, (off_t)end - 500), 1);
+	f->hang = 0;
+	CHECK_OK(msync(p, 2 * PAGE, MS_SYNC));
+	backing_bytes(b, &got, end - 500, 1);
+	CHECK_EQ(got, 'z');
+	expect_byte(fd, 2 * PAGE, 'y');
 }

@@ -84,3 +84,30 @@ TEST(w4_stored_bytes_and_a_backing_that_says_estale)
 		FAIL("fsync said nothing of a page that is nowhere");
 	CHECK(errno == ESTALE || errno == EIO);
 }
+
+/* The nodeid is another file's by now: its server must not be asked for bytes of the old one. */
+TEST(g6_gap_of_an_inode_that_has_gone_bad)
+{
+	struct backing *b;
+	struct tfile *f = srv_stored((struct srv_opts){ 0 }, NULL, 16 * PAGE, &b, NULL);
+	int fd = srv_open(f, O_RDONLY), ends[2];
+	unsigned char *p, buf[10];
+	uint64_t reads;
+	struct stat st;
+	char path[128];
+
+	CHECK_ZERO(region_bind(f, 0, PAGE + 100, b, 0, RW));
+	p = mmap(NULL, 2 * PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	CHECK(p != MAP_FAILED);
+	f->generation++;
+	strcpy(f->name, "again");
+	srv_path(path, sizeof(path), f);
+	CHECK_OK(stat(path, &st));
+	reads = srv_count(f, OP_READ);
+	CHECK_ERR(pread(fd, buf, 10, 4 * PAGE), EIO);
+	CHECK_EQ(pread(fd, buf, 10, PAGE + 95), 5);
+	CHECK_EQ(pattern_differs(buf, b->seed, PAGE + 95, 5), 5);
+	CHECK_OK(pipe(ends));
+	CHECK_ERR(write(ends[1], p + PAGE, 1), EFAULT);
+	CHECK_EQ(srv_count(f, OP_READ), reads);
+}
