@@ -323,15 +323,18 @@ int fr_btf_func(struct fr_btf *btf, const char *name, const char *const *args)
 		return -EINVAL;
 	p = (void *)(t + 1);
 	for (i = 0; args[i]; i++) {
-		const struct btf_type *ptr, *to;
+		const struct btf_type *type;
+		bool value = args[i][0] == '=';
 
 		if (i >= BTF_INFO_VLEN(t->info))
 			return -EINVAL;
-		ptr = fr_btf_strip(btf, p[i].type);
-		if (!ptr || BTF_INFO_KIND(ptr->info) != BTF_KIND_PTR)
+		type = fr_btf_strip(btf, p[i].type);
+		if (type && !value && BTF_INFO_KIND(type->info) == BTF_KIND_PTR)
+			type = fr_btf_strip(btf, type->type);
+		else if (!value)
 			return -EINVAL;
-		to = fr_btf_strip(btf, ptr->type);
-		if (!to || strcmp(fr_btf_name(btf, to->name_off), args[i]))
+		if (!type || strcmp(fr_btf_name(btf, type->name_off),
+				    args[i] + value))
 			return -EINVAL;
 	}
 	return 0;

@@ -2,12 +2,13 @@
 /*
  * Everything that knows how we reach into FUSE.
  *
- * Three of its functions, none on an I/O path, get an ftrace callback:
- * fuse_open() and fuse_finish_open() (the second alone for a create), so that
- * files of attached connections become ours, and fuse_evict_inode(), so that
- * regions go when their inode goes. The callbacks are marked permanent, so
- * that the ftrace_enabled sysctl cannot take them away. Private fields are
- * read at the offsets that BTF gave (layout.c).
+ * Four of its functions, none on the path of reads and writes, get an ftrace
+ * callback: fuse_open() and fuse_finish_open() (the second alone for a create), so
+ * that files of attached connections become ours, fuse_evict_inode(), so that
+ * regions go when their inode goes, and fuse_copy_file_range(), which may make a
+ * file longer (grow.c). The callbacks are marked permanent, so that the
+ * ftrace_enabled sysctl cannot take them away. Private fields are read at the
+ * offsets that BTF gave (layout.c).
  */
 
 #include <linux/ftrace.h>
@@ -300,6 +301,15 @@ static void notrace fr_evict_callback(unsigned long ip, unsigned long parent,
 	fr_inode_evict((void *)ftrace_regs_get_argument(fregs, 0));
 }
 
+static void notrace fr_copy_callback(unsigned long ip, unsigned long parent,
+				     struct ftrace_ops *ops,
+				     struct ftrace_regs *fregs)
+{
+	fr_grow_copying((void *)ftrace_regs_get_argument(fregs, 2),
+			ftrace_regs_get_argument(fregs, 3),
+			ftrace_regs_get_argument(fregs, 4));
+}
+
 static struct ftrace_ops fr_open_ops = {
 	.func	= fr_open_callback,
 	.flags	= FTRACE_OPS_FL_RECURSION | FTRACE_OPS_FL_PERMANENT,
@@ -307,6 +317,11 @@ static struct ftrace_ops fr_open_ops = {
 
 static struct ftrace_ops fr_evict_ops = {
 	.func	= fr_evict_callback,
+	.flags	= FTRACE_OPS_FL_RECURSION | FTRACE_OPS_FL_PERMANENT,
+};
+
+static struct ftrace_ops fr_copy_ops = {
+	.func	= fr_copy_callback,
 	.flags	= FTRACE_OPS_FL_RECURSION | FTRACE_OPS_FL_PERMANENT,
 };
 
@@ -332,16 +347,23 @@ int fr_fuse_init(void)
 		err = fr_hook(&fr_open_ops, "fuse_finish_open", false);
 	if (!err)
 		err = fr_hook(&fr_evict_ops, "fuse_evict_inode", true);
+	if (!err)
+		err = fr_hook(&fr_copy_ops, "fuse_copy_file_range", true);
 	if (err)
 		goto err_filters;
 	err = register_ftrace_function(&fr_evict_ops);
 	if (err)
 		goto err_filters;
-	err = register_ftrace_function(&fr_open_ops);
+	err = register_ftrace_function(&fr_copy_ops);
 	if (err)
 		goto err_evict;
+	err = register_ftrace_function(&fr_open_ops);
+	if (err)
+		goto err_copy;
 	return 0;
 
+err_copy:
+	unregister_ftrace_function(&fr_copy_ops);
 err_evict:
 	unregister_ftrace_function(&fr_evict_ops);
 err_filters:
@@ -349,13 +371,16 @@ err_filters:
 		pr_err("cannot be told of files that are opened: is ftrace switched off (sysctl kernel.ftrace_enabled)?\n");
 	ftrace_free_filter(&fr_open_ops);
 	ftrace_free_filter(&fr_evict_ops);
+	ftrace_free_filter(&fr_copy_ops);
 	return err;
 }
 
 void fr_fuse_exit(void)
 {
 	unregister_ftrace_function(&fr_open_ops);
+	unregister_ftrace_function(&fr_copy_ops);
 	unregister_ftrace_function(&fr_evict_ops);
 	ftrace_free_filter(&fr_open_ops);
+	ftrace_free_filter(&fr_copy_ops);
 	ftrace_free_filter(&fr_evict_ops);
 }

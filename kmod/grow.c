@@ -5,15 +5,29 @@
  * are the file's now; and written back later it would be as long as the file is
  * then. So it is written back before, held meanwhile, and dropped afterwards.
  *
- * Not so for copy_file_range(), when the server does it: with a function of ours
- * in the table VFS would refuse, with -EXDEV, to copy between our files and those
- * of other FUSE mounts. Nobody else tells before the file has grown.
+ * Of copy_file_range() ftrace tells (fuse.c): with a function of ours in the table
+ * VFS would refuse, with -EXDEV, to copy between our files and those of other FUSE
+ * mounts. That is no place to wait in. So pages are held there, FUSE writes back
+ * what it knows of, in which the page of the end is included, and the rest is done
+ * on the way back to user space.
  */
 
 #include <linux/fs.h>
 #include <linux/falloc.h>
+#include <linux/file.h>
+#include <linux/slab.h>
+#include <linux/task_work.h>
 
 #include "regions.h"
+
+/* A copy_file_range() of the task whose @twork this is; counted in fr_pending. */
+struct fr_copying {
+	struct callback_head twork;
+	struct file *file;
+	struct fr_inode *fi;
+	struct fr_hold hold;
+	u64 eof;
+};
 
 /*
  * The file ends at @eof. @locked: and will until fr_grow_end(), for the caller
@@ -67,4 +81,67 @@ long fr_fallocate(struct file *file, int mode, loff_t offset, loff_t len)
 	ret = fr_orig_fops->fallocate(file, mode, offset, len);
 	fr_grow_end(fi, &hold, eof, ret ? eof : offset + len);
 	return ret;
+}
+
+static void fr_grow_copied(struct callback_head *head)
+{
+	struct fr_copying *copying = container_of(head, struct fr_copying, twork);
+	struct fr_inode *fi = copying->fi;
+
+	fr_grow_end(fi, &copying->hold, copying->eof,
+		    fr_load_root(fi->map.root) ? i_size_read(fi->inode) : 0);
+	fr_inode_put(fi);
+	fput(copying->file);
+	kfree(copying);
+	fr_pending_done();
+}
+
+/*
+ * @file is about to be copied to, [@pos, @pos + @len), by the server or, where
+ * it does not, by FUSE with splice. Atomic, and for every FUSE file.
+ */
+void fr_grow_copying(struct file *file, loff_t pos, size_t len)
+{
+	struct inode *inode = file_inode(file);
+	u64 eof = i_size_read(inode);
+	struct fr_copying *copying;
+
+	/* Threads of the kernel do not return to user space */
+	if (pos + len <= eof || !atomic_long_read(&fr_live_inodes) ||
+	    (current->flags & PF_KTHREAD))
+		return;
+	copying = kzalloc(sizeof(*copying), GFP_ATOMIC | __GFP_NOWARN);
+	if (!copying)
+		return;
+	copying->fi = fr_inode_find(inode);
+	if (!copying->fi) {
+		kfree(copying);
+		return;
+	}
+	/* Somebody may close it before the task is on its way back */
+	copying->file = get_file(file);
+	copying->eof = eof;
+	init_task_work(&copying->twork, fr_grow_copied);
+	atomic_inc(&fr_pending);
+	fr_hold_begin_copy(copying->fi, &copying->hold, eof);
+	/* A task that is in a system call takes it */
+	WARN_ON_ONCE(task_work_add(current, &copying->twork, TWA_RESUME));
+}
+
+/*
+ * Pages are being written back; if by a task that copies, with the inode locked,
+ * then the one that the file ends in, too.
+ */
+void fr_grow_flush(struct fr_inode *fi)
+{
+	struct fr_hold *hold = fr_hold_of_copy(fi);
+	u64 eof;
+
+	if (likely(!hold))
+		return;
+	eof = i_size_read(fi->inode);
+	/* Not once more, for that page */
+	WRITE_ONCE(hold->copier, NULL);
+	fr_hold_flush(fi, eof, eof, true);
+	WRITE_ONCE(hold->copier, current);
 }

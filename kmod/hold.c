@@ -45,6 +45,13 @@ static bool fr_hold_wanted(struct fr_inode *fi, pgoff_t first, pgoff_t last)
 	       page >= first && page <= last;
 }
 
+static void fr_hold_add(struct fr_inode *fi, struct fr_hold *hold)
+{
+	spin_lock(&fi->holds_lock);
+	list_add(&hold->entry, &fi->holds);
+	spin_unlock(&fi->holds_lock);
+}
+
 /* From now on no page with a byte of [@start, @last] becomes writable. */
 void fr_hold_begin(struct fr_inode *fi, struct fr_hold *hold, u64 start,
 		   u64 last, enum fr_hold_why why)
@@ -57,9 +64,32 @@ void fr_hold_begin(struct fr_inode *fi, struct fr_hold *hold, u64 start,
 				   !fr_hold_wanted(fi, first, end),
 				   FR_HOLD_PATIENCE);
 	*hold = (struct fr_hold){ .first = first, .last = end, .why = why };
+	fr_hold_add(fi, hold);
+}
+
+/* The same, of all from @start on, for a copy_file_range() of this task. Atomic. */
+void fr_hold_begin_copy(struct fr_inode *fi, struct fr_hold *hold, u64 start)
+{
+	*hold = (struct fr_hold){
+		.first = start >> PAGE_SHIFT, .last = FR_LAST_MAX >> PAGE_SHIFT,
+		.why = FR_HOLD_WRITE, .copier = current,
+	};
+	fr_hold_add(fi, hold);
+}
+
+/* The hold of this task's own copy_file_range(); it ends on this task's way out. */
+struct fr_hold *fr_hold_of_copy(struct fr_inode *fi)
+{
+	struct fr_hold *hold, *found = NULL;
+
+	if (likely(list_empty_careful(&fi->holds)))
+		return NULL;
 	spin_lock(&fi->holds_lock);
-	list_add(&hold->entry, &fi->holds);
+	list_for_each_entry(hold, &fi->holds, entry)
+		if (READ_ONCE(hold->copier) == current)
+			found = hold;
 	spin_unlock(&fi->holds_lock);
+	return found;
 }
 
 void fr_hold_end(struct fr_inode *fi, struct fr_hold *hold)

@@ -51,6 +51,10 @@ static const struct fr_layout_field {
 
 static const char *const fr_open_args[] = { "inode", "file", NULL };
 static const char *const fr_evict_args[] = { "inode", NULL };
+static const char *const fr_copy_args[] = {
+	"file", "=long long int", "file", "=long long int", "=long unsigned int",
+	NULL
+};
 static const char *const fr_direct_args[] = { "fuse_io_priv", "iov_iter", NULL };
 
 static const struct fr_layout_func {
@@ -60,6 +64,7 @@ static const struct fr_layout_func {
 	{ "fuse_open", fr_open_args },
 	{ "fuse_finish_open", fr_open_args },
 	{ "fuse_evict_inode", fr_evict_args },
+	{ "fuse_copy_file_range", fr_copy_args },
 	{ "fuse_direct_io", fr_direct_args },
 };
 

@@ -330,6 +330,8 @@ int fr_grow_begin(struct fr_inode *fi, struct fr_hold *hold, u64 eof,
 		  bool locked);
 void fr_grow_end(struct fr_inode *fi, struct fr_hold *hold, u64 eof, u64 now);
 long fr_fallocate(struct file *file, int mode, loff_t offset, loff_t len);
+void fr_grow_copying(struct file *file, loff_t pos, size_t len);
+void fr_grow_flush(struct fr_inode *fi);
 
 /* mmap.c */
 int fr_mmap(struct file *file, struct vm_area_struct *vma);
@@ -373,6 +375,7 @@ enum fr_hold_why {
  * @last:	of the pages
  * @why:	why
  * @task:	who drops them, if they are to be dropped
+ * @copier:	whose copy_file_range() makes the file longer, see grow.c
  * @work:	what does, or NULL
  */
 struct fr_hold {
@@ -381,6 +384,7 @@ struct fr_hold {
 	pgoff_t last;
 	enum fr_hold_why why;
 	struct task_struct *task;
+	struct task_struct *copier;
 	struct delayed_work *work;
 };
 
@@ -397,6 +401,8 @@ void fr_drop_end(struct fr_inode *fi);
 /* hold.c */
 void fr_hold_begin(struct fr_inode *fi, struct fr_hold *hold, u64 start,
 		   u64 last, enum fr_hold_why why);
+void fr_hold_begin_copy(struct fr_inode *fi, struct fr_hold *hold, u64 start);
+struct fr_hold *fr_hold_of_copy(struct fr_inode *fi);
 bool fr_held_bound(struct fr_inode *fi, u64 start, u64 last);
 int fr_hold_flush(struct fr_inode *fi, u64 start, u64 last, bool locked);
 void fr_hold_end(struct fr_inode *fi, struct fr_hold *hold);

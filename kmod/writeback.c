@@ -202,6 +202,8 @@ int fr_writepages(struct address_space *mapping, struct writeback_control *wbc)
 
 	atomic_inc(&fr_pending);
 	fi = fr_inode_find(mapping->host);
+	if (fi)
+		fr_grow_flush(fi);
 	/* What is dirty since before the last region went is FUSE's, with care */
 	if (fi && (fr_load_root(fi->map.root) ||
 		   fr_held_bound(fi, 0, FR_LAST_MAX))) {

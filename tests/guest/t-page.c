@@ -150,6 +150,31 @@ TEST(m1_old_end_of_a_file_that_grows_by_fallocate)
 	CHECK_EQ(p[PAGE], 'x');
 }
 
+static void grow_by_copy(bool dirty, uint64_t to)
+{
+	loff_t in = 0, out = (loff_t)to;
+	unsigned char *p;
+	int fd;
+	struct tfile *f = ends_in_region((struct srv_opts){ .copy = true }, 0, &p, &fd);
+
+	if (dirty)
+		p[PAGE] = 'x';
+	CHECK_EQ(copy_file_range(fd, &in, fd, &out, 100, 0), 100);
+	CHECK_EQ(srv_count(f, OP_COPY), 1);
+	expect_grown(f, p, fd, end);
+	CHECK_EQ(p[PAGE], dirty ? 'x' : pattern_byte(b->seed, PAGE));
+}
+
+TEST(m1_old_end_of_a_file_that_grows_by_copy)
+{
+	grow_by_copy(false, 5 * PAGE);
+}
+
+TEST(m1_old_dirty_end_of_a_file_that_grows_by_copy)
+{
+	grow_by_copy(true, 5 * PAGE);
+}
+
 struct mover {
 	int fd;
 	volatile unsigned char *p;
