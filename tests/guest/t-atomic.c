@@ -282,6 +282,7 @@ TEST(i5_memory_is_charged)
 	}
 	after = charged(dir);
 	note("%lld bytes charged for each region", (after - before) / 50000);
-	CHECK(after - before > 50000ll * 30);
+	/* Some 35; but each processor has up to 64 pages in hand, charged before they are wanted */
+	CHECK(after - before > 50000ll * 35 - 2 * 64 * 4096 - 64 * 4096);
 	free(recs);
 }
