@@ -67,15 +67,23 @@ TEST(m1_page_that_is_read_in_part)
 static const uint64_t end = 5000;
 static struct backing *b;
 
-static struct tfile *ends_in_region(struct srv_opts opts, uint32_t flags, unsigned char **p,
-				    int *fd)
+/* A started server with a file that ends there, and a registered backing of @size bytes */
+static struct tfile *ends_there(struct srv_opts opts, uint64_t size)
 {
 	struct srv *s = srv_new(&opts);
 	struct tfile *f = srv_store_file(s, "f", end);
 
 	srv_start(s);
-	b = backing_new(SIZE);
+	b = backing_new(size);
 	srv_register(s, b);
+	return f;
+}
+
+static struct tfile *ends_in_region(struct srv_opts opts, uint32_t flags, unsigned char **p,
+				    int *fd)
+{
+	struct tfile *f = ends_there(opts, SIZE);
+
 	*fd = srv_open(f, O_RDWR);
 	CHECK_ZERO(region_bind(f, 0, 4 * PAGE, b, 0, RW | flags));
 	*p = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
@@ -240,14 +248,10 @@ TEST(m1_old_end_that_moves_before_the_file_grows)
 /* The page that the file ends in is the server's, who does not answer. */
 TEST(g5_write_that_grows_beside_a_dirty_gap)
 {
-	struct srv *s = srv_new(&(struct srv_opts){ .threads = true });
-	struct tfile *f = srv_store_file(s, "f", end);
+	struct tfile *f = ends_there((struct srv_opts){ .threads = true }, 2 * PAGE);
 	unsigned char *p;
 	int fd;
 
-	srv_start(s);
-	b = backing_new(2 * PAGE);
-	srv_register(s, b);
 	f->attr_of_backings = true;
 	fd = srv_open(f, O_RDWR);
 	CHECK_ZERO(region_bind(f, 2 * PAGE, 14 * PAGE, b, 2 * PAGE, RW | FUSE_REGION_GROW));
@@ -295,14 +299,10 @@ TEST(w4_lost_bytes_are_fsyncs_matter)
 TEST(m1_store_behind_a_size_that_lags)
 {
 	const uint64_t shift = 100, longer = end + 1000, at = end + 500;
-	struct srv *s = srv_new(NULL);
-	struct tfile *f = srv_store_file(s, "f", end);
+	struct tfile *f = ends_there((struct srv_opts){ 0 }, end + shift);
 	unsigned char *p, got;
 	int fd;
 
-	srv_start(s);
-	b = backing_new(end + shift);
-	srv_register(s, b);
 	fd = srv_open(f, O_RDWR);
 	CHECK_ZERO(region_bind(f, 0, 0, b, shift, RW));
 	pattern_write(b->fd, b->seed, end + shift, longer - end);
@@ -314,21 +314,16 @@ TEST(m1_store_behind_a_size_that_lags)
 	CHECK_OK(msync(p, 2 * PAGE, MS_SYNC));
 	backing_bytes(b, &got, at + shift, 1);
 	CHECK_EQ(got, 'x');
-	CHECK_EQ(pread(fd, &got, 1, (off_t)at), 1);
-	CHECK_EQ(got, 'x');
+	expect_byte(fd, at, 'x');
 }
 
 /* The region ends with the file, in the middle of a page that is stored into; then the file grows behind it. */
 TEST(m1_stored_page_whose_end_was_the_files)
 {
-	struct srv *s = srv_new(&(struct srv_opts){ .threads = true });
-	struct tfile *f = srv_store_file(s, "f", end);
+	struct tfile *f = ends_there((struct srv_opts){ .threads = true }, 4 * PAGE);
 	unsigned char *p, got;
 	int fd;
 
-	srv_start(s);
-	b = backing_new(4 * PAGE);
-	srv_register(s, b);
 	f->attr_of_backings = true;
 	fd = srv_open(f, O_RDWR);
 	CHECK_ZERO(region_bind(f, 0, end, b, 0, RW));

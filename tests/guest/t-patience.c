@@ -143,6 +143,15 @@ static struct backing *elsewhere(uint64_t size, struct tfile **lower)
 	return backing_from_fd(srv_open(*lower, O_RDONLY));
 }
 
+/* A message is in force soon, and waits for the read that hangs: that goes on, and both end well. */
+static void let_go(struct tfile *lower, pid_t reader, pid_t changer)
+{
+	sleep_ms(300);
+	lower->hang = 0;
+	CHECK_EQ(wait_exit(reader), 0);
+	CHECK_EQ(wait_exit(changer), 0);
+}
+
 static struct backing *interim;
 
 static int bind_interim(struct srv *s, struct tfile *f, uint64_t off, size_t size)
@@ -193,11 +202,7 @@ TEST(g3_long_read_and_a_gap_bound_for_a_while)
 		CHECK_ZERO(region_msg(s->ctl, f->nodeid, recs, ARRAY_SIZE(recs)));
 		_exit(0);
 	}
-	/* The message is in force, and waits for the read of before */
-	sleep_ms(300);
-	lower->hang = 0;
-	CHECK_EQ(wait_exit(reader), 0);
-	CHECK_EQ(wait_exit(changer), 0);
+	let_go(lower, reader, changer);
 	free(buf);
 }
 
@@ -301,9 +306,6 @@ TEST(g3_long_read_and_a_longer_file)
 		CHECK_ZERO(region_bind(f, 0, 0, after, 0, FUSE_REGION_READ | FUSE_REGION_REPLACE));
 		_exit(0);
 	}
-	sleep_ms(200);
-	lower->hang = 0;
-	CHECK_EQ(wait_exit(reader), 0);
-	CHECK_EQ(wait_exit(changer), 0);
+	let_go(lower, reader, changer);
 	free(buf);
 }

@@ -43,6 +43,7 @@ static pid_t truncating(struct tfile *f)
 struct writer {
 	int fd;
 	uint64_t off;
+	size_t len;
 	async_write_fn write;
 	unsigned char *buf;
 	long res;
@@ -52,19 +53,30 @@ static void *write_one(void *arg)
 {
 	struct writer *w = arg;
 
-	w->res = w->write(w->fd, w->buf, PAGE, w->off);
+	w->res = w->write(w->fd, w->buf, w->len, w->off);
 	return NULL;
+}
+
+/* The write begins while @truncater waits for the server, who then goes on; both end well. */
+static void write_meanwhile(struct writer *w, pid_t truncater, uint32_t *hang)
+{
+	pthread_t thread;
+
+	CHECK_ZERO(pthread_create(&thread, NULL, write_one, w));
+	sleep_ms(200);
+	*hang = 0;
+	CHECK_EQ(wait_exit(truncater), 0);
+	CHECK_ZERO(pthread_join(thread, NULL));
+	CHECK_EQ(w->res, w->len);
 }
 
 /* Afterwards the file is as long as the write made it, or as the truncation did, and no other. */
 static void write_beside(struct tfile *f, async_write_fn fn, int open_flags, uint64_t off)
 {
-	struct writer w = { .write = fn, .off = off, .buf = direct_alloc(PAGE) };
+	struct writer w = { .write = fn, .off = off, .len = PAGE, .buf = direct_alloc(PAGE) };
 	unsigned char got[PAGE], zero[PAGE] = { 0 };
-	pthread_t thread;
 	struct stat st;
 	char path[128];
-	pid_t pid;
 	int in;
 
 	memset(w.buf, 0xEE, PAGE);
@@ -72,13 +84,7 @@ static void write_beside(struct tfile *f, async_write_fn fn, int open_flags, uin
 	in = srv_open(f, O_RDONLY);
 	/* what there is to ask the server before the first write */
 	CHECK_EQ(pwrite(w.fd, w.buf, PAGE, (off_t)off), PAGE);
-	pid = truncating(f);
-	CHECK_ZERO(pthread_create(&thread, NULL, write_one, &w));
-	sleep_ms(200);
-	f->hang_late = 0;
-	CHECK_EQ(wait_exit(pid), 0);
-	CHECK_ZERO(pthread_join(thread, NULL));
-	CHECK_EQ(w.res, PAGE);
+	write_meanwhile(&w, truncating(f), &f->hang_late);
 	CHECK_OK(fstat(in, &st));
 	note("the file has %lld bytes", (long long)st.st_size);
 	if (st.st_size) {
@@ -222,20 +228,13 @@ TEST(w5_open_with_truncation_and_a_bind_that_fails)
 /* A write decided that it lies inside the file, and then waits for the truncation that makes that untrue. */
 static const uint64_t was = 10000, cut = 5000, at = 8000, len = 1000;
 
-static void *write_at(void *arg)
-{
-	struct writer *w = arg;
-
-	w->res = pwrite(w->fd, w->buf, len, (off_t)at);
-	return NULL;
-}
-
 /* @asked: what the server does when it is asked about privileges */
 static void write_that_waits(struct tfile *f, srv_hook asked)
 {
-	struct writer w = { .buf = direct_alloc(PAGE) };
+	struct writer w = {
+		.write = plain_write, .off = at, .len = len, .buf = direct_alloc(PAGE)
+	};
 	unsigned char got[PAGE];
-	pthread_t thread;
 	struct stat st;
 	pid_t pid;
 
@@ -246,12 +245,7 @@ static void write_that_waits(struct tfile *f, srv_hook asked)
 	CHECK_EQ(st.st_size, was);
 	pid = truncating_to(f, cut, &f->hang);
 	f->hook[OP_GETXATTR] = asked;
-	CHECK_ZERO(pthread_create(&thread, NULL, write_at, &w));
-	sleep_ms(200);
-	f->hang = 0;
-	CHECK_EQ(wait_exit(pid), 0);
-	CHECK_ZERO(pthread_join(thread, NULL));
-	CHECK_EQ(w.res, len);
+	write_meanwhile(&w, pid, &f->hang);
 	CHECK_OK(fstat(w.fd, &st));
 	CHECK_EQ(st.st_size, at + len);
 	CHECK_EQ(pread(w.fd, got, PAGE, (off_t)at), len);
