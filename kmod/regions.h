@@ -294,7 +294,6 @@ ssize_t fr_read_iter(struct kiocb *iocb, struct iov_iter *to);
 ssize_t fr_read(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *to);
 u64 fr_read_eof(struct fr_inode *fi, const struct fr_node *root);
 u64 fr_eof(struct fr_inode *fi);
-int fr_write_await_size(struct inode *inode);
 
 /* aio.c */
 int fr_aio_init(void);
@@ -317,6 +316,7 @@ int fr_fadvise(struct file *file, loff_t offset, loff_t len, int advice);
 ssize_t fr_write_iter(struct kiocb *iocb, struct iov_iter *from);
 ssize_t fr_write(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *from);
 void fr_write_done(struct fr_inode *fi, loff_t pos, size_t len);
+int fr_write_await_size(struct inode *inode);
 
 /* sync.c */
 int fr_fsync(struct file *file, loff_t start, loff_t end, int datasync);
@@ -347,8 +347,8 @@ static inline u64 fr_folio_last(struct folio *folio)
 }
 
 int fr_cache_init(void);
-int fr_cache_write(struct address_space *mapping, u64 start, u64 last);
 void fr_cache_exit(void);
+int fr_cache_write(struct address_space *mapping, u64 start, u64 last);
 void fr_cache_take_over(struct fr_inode *fi);
 void fr_cache_give_back(struct fr_inode *fi);
 /* May there be something to flush? Costs what each read and write can bear. */
