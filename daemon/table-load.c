@@ -189,7 +189,7 @@ static struct table_backing *get_backing(struct tablefs *tablefs, int dir,
 	new = malloc(sizeof(*new));
 	if (new)
 		*new = key;
-	if (new &&open_backing(tablefs, dir, region, new) == 0 &&
+	if (new && !open_backing(tablefs, dir, region, new) &&
 	    tsearch(new, &tablefs->backings, compare_backings))
 		return new;
 	fs_error("%s: out of memory", tablefs->fs->source);
