@@ -25,6 +25,7 @@ void backing_put(void *arg)
 	if (backing->conn->control >= 0 && backing->id)
 		kernel_backing_close(backing->conn, backing->id);
 	close(backing->fd);
+	pthread_mutex_destroy(&backing->sync_lock);
 	free(backing);
 }
 
@@ -130,6 +131,7 @@ static struct backing *new_backing(struct fuse_regions_conn *conn)
 	if (!backing)
 		return NULL;
 	*backing = (struct backing){ .conn = conn, .refs = 1, .fd = -1 };
+	pthread_mutex_init(&backing->sync_lock, NULL);
 	return backing;
 }
 

@@ -6,6 +6,7 @@
  *   inode->sync_lock	one fsync at a time
  *   inode->lock	the inode's map; held for reading while bytes are moved to
  *			or from backings, so that a change waits for them
+ *   backing->sync_lock	one fsync of it at a time, for the kernel tells of an error once
  *   conn->lock		the tables of inodes and backings, the pipes, for moments
  *   inode->dirty_lock	the list of backings to sync, for moments
  * None is held while a callback runs.
@@ -40,6 +41,7 @@
  * @id:		the kernel's id, or our own
  * @fd:		ours
  * @access:	FR_READ | FR_WRITE: what @fd is open for
+ * @sync_lock:	held from a sync until what that said is in @err and @err_at
  * @err:	what the last sync that failed said; conn->lock
  * @err_at:	and its number among the connection's failures; conn->lock
  *
@@ -53,6 +55,7 @@ struct backing {
 	uint32_t id;
 	int fd;
 	unsigned int access;
+	pthread_mutex_t sync_lock;
 	int err;
 	uint64_t err_at;
 };

@@ -144,8 +144,11 @@ static int sync_fd(const struct backing *backing, int datasync)
 static int sync_backing(struct inode *inode, struct backing *backing, int datasync, uint64_t *found)
 {
 	struct fuse_regions_conn *conn = backing->conn;
-	int err = sync_fd(backing, datasync);
+	int err;
 
+	/* Whoever syncs it next is told of no error, and is to find this one noted. */
+	pthread_mutex_lock(&backing->sync_lock);
+	err = sync_fd(backing, datasync);
 	pthread_mutex_lock(&conn->lock);
 	if (err) {
 		backing->err = err;
@@ -155,6 +158,7 @@ static int sync_backing(struct inode *inode, struct backing *backing, int datasy
 		err = backing->err;
 	}
 	pthread_mutex_unlock(&conn->lock);
+	pthread_mutex_unlock(&backing->sync_lock);
 	return err;
 }
 

@@ -519,8 +519,8 @@ ssize_t fuse_regions_write(struct fuse_regions_conn *conn, uint64_t nodeid, cons
  * syncs of the inode that are under way.
  *
  * A backing's error is told to each inode that wrote to it through this
- * library, once: not to each of its descriptors, of which the library does not
- * know. The kernel tells the library but once, and not if the server's own
+ * library, once (or again, if syncs of other inodes failed meanwhile): not to
+ * each of its descriptors, of which the library does not know. The kernel tells the library but once, and not if the server's own
  * fsync(2) of the descriptor that it registered was told first.
  *
  * Return: 0 or a negative errno (fsync(2)'s, -ENOMEM); the backings that

@@ -33,6 +33,9 @@ static atomic_uint syncs[FILES];
 static atomic_bool hold_sync, hold_write;
 static atomic_uint in_sync, in_write;
 static atomic_int sync_err;
+/* The first is told @err_once, and stays in the call while @hold_told. */
+static atomic_int err_once;
+static atomic_bool hold_told;
 
 static void wait_while(atomic_bool *held)
 {
@@ -49,15 +52,18 @@ static void wait_for(atomic_uint *count)
 
 static int count_sync(int fd)
 {
+	int err = atomic_exchange(&err_once, 0);
 	struct stat st;
 
 	ck_assert_int_eq(fstat(fd, &st), 0);
 	atomic_fetch_add(&in_sync, 1);
 	wait_while(&hold_sync);
+	if (err)
+		wait_while(&hold_told);
 	for (int i = 0; i < FILES; i++)
 		if (inodes[i] == st.st_ino)
 			atomic_fetch_add(&syncs[i], 1);
-	errno = atomic_load(&sync_err);
+	errno = err ? err : atomic_load(&sync_err);
 	return errno ? -1 : 0;
 }
 
@@ -264,6 +270,39 @@ START_TEST(each_inode_is_told_of_an_error)
 }
 END_TEST
 
+static void *failing_syncer(void *arg)
+{
+	const uint64_t *node = arg;
+
+	ck_assert_int_eq(sync_node(*node), -ENOSPC);
+	return NULL;
+}
+
+/* Also while the one that the kernel told has not said so yet */
+START_TEST(two_inodes_are_told_at_once)
+{
+	uint64_t other = NODE + 1, node = NODE;
+	pthread_t first, second;
+
+	bind_both();
+	ck_assert_int_eq(fuse_regions_bind(conn, other, 0, 10, ids[0], 20, RW), 0);
+	ck_assert_int_eq(sync_node(other), 0);
+	sync_now();
+	write_at(0);
+	ck_assert_int_eq(fuse_regions_write(conn, other, "x", 1, 0, NULL, NULL), 1);
+	atomic_store(&in_sync, 0);
+	atomic_store(&hold_told, true);
+	atomic_store(&err_once, ENOSPC);
+	ck_assert_int_eq(pthread_create(&first, NULL, failing_syncer, &node), 0);
+	wait_for(&in_sync);
+	ck_assert_int_eq(pthread_create(&second, NULL, failing_syncer, &other), 0);
+	usleep(50000);
+	atomic_store(&hold_told, false);
+	pthread_join(first, NULL);
+	pthread_join(second, NULL);
+}
+END_TEST
+
 /* A write that is under way during an fsync is synced by it, or by the next. */
 START_TEST(write_under_way)
 {
@@ -317,6 +356,6 @@ int main(void)
 	unit_tcase_with(suite, "sync", setup, teardown, what_was_written_once,
 			written_before_forget, failed_sync_is_tried_again, what_cannot_be_synced,
 			read_only_since_the_write, read_only_all_the_time,
-			each_inode_is_told_of_an_error, write_under_way, two_at_once);
+			each_inode_is_told_of_an_error, two_inodes_are_told_at_once, write_under_way, two_at_once);
 	return unit_run(suite);
 }
