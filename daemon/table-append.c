@@ -22,21 +22,23 @@ bool table_appends(const struct tablefs *tablefs, const struct table_node *node,
 }
 
 /* Nobody can come between finding the end and writing there. */
-static ssize_t append(struct table_node *node, const char *data, size_t size, int flags)
+static ssize_t append(struct tablefs *tablefs, struct table_node *node, fuse_ino_t nodeid,
+		      const char *data, size_t size, int flags)
 {
+	struct fuse_regions_conn *conn = tablefs->fs->conn;
 	struct iovec iov = { (void *)data, size };
-	int sync = 0;
+	int err = 0;
 	ssize_t n;
 
+	n = pwritev2(node->backings[0]->fd, &iov, 1, 0, RWF_APPEND);
+	if (n < 0)
+		return -errno;
+	/* The library syncs it: our own fsync would take an error from the other files. */
+	fuse_regions_note_write(conn, nodeid, (uint32_t)node->backings[0]->id);
 	/* Where it has no cache of its own, the kernel leaves these to us. */
-	if ((flags & O_SYNC) == O_SYNC)
-		sync = RWF_SYNC;
-	else if (flags & O_DSYNC)
-		sync = RWF_DSYNC;
-	/* Before writing, lest an fsync beside this one take it for none of its business. */
-	atomic_store(&node->appended, true);
-	n = pwritev2(node->backings[0]->fd, &iov, 1, 0, RWF_APPEND | sync);
-	return n < 0 ? -errno : n;
+	if (flags & O_DSYNC)
+		err = fuse_regions_fsync(conn, nodeid, (flags & O_SYNC) != O_SYNC);
+	return err ? err : n;
 }
 
 /* What the backing has before the file begins is not the file's. */
@@ -57,8 +59,8 @@ static void free_data(char **data)
 	free(*data);
 }
 
-ssize_t table_append(struct table_node *node, struct fuse_bufvec *in,
-		     const struct fuse_file_info *fi)
+ssize_t table_append(struct tablefs *tablefs, struct table_node *node, fuse_ino_t nodeid,
+		     struct fuse_bufvec *in, const struct fuse_file_info *fi)
 {
 	size_t size = fuse_buf_size(in);
 	__attribute__((cleanup(free_data))) char *data = malloc(size);
@@ -73,13 +75,5 @@ ssize_t table_append(struct table_node *node, struct fuse_bufvec *in,
 		return n;
 	size = (size_t)n;
 	n = reach_begin(node);
-	return n < 0 ? n : append(node, data, size, fi->flags);
-}
-
-int table_sync_appended(struct table_node *node)
-{
-	if (!atomic_exchange(&node->appended, false) || fsync(node->backings[0]->fd) == 0)
-		return 0;
-	atomic_store(&node->appended, true);
-	return -errno;
+	return n < 0 ? n : append(tablefs, node, nodeid, data, size, fi->flags);
 }

@@ -129,7 +129,7 @@ static ssize_t do_write(const struct gap_writer *writer, fuse_ino_t nodeid, stru
 	if (fi->writepage)
 		return write_back_buf(writer, nodeid, in, offset);
 	if (table_appends(writer->tablefs, writer->node, fi))
-		return table_append(writer->node, in, fi);
+		return table_append(writer->tablefs, writer->node, nodeid, in, fi);
 	return fuse_regions_write_buf(writer->tablefs->fs->conn, nodeid, in, offset, write_gap,
 				      (void *)writer);
 }
@@ -161,14 +161,9 @@ void tablefs_write_buf(fuse_req_t req, fuse_ino_t nodeid, struct fuse_bufvec *in
 
 void tablefs_fsync(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct fuse_file_info *fi)
 {
-	struct tablefs *tablefs = tablefs_of(req);
-	int err, appended;
-
 	(void)fi;
 	/* Gaps are gone with this process whatever we do. */
-	err = fuse_regions_fsync(tablefs->fs->conn, nodeid, datasync);
-	appended = table_sync_appended(table_node(tablefs, nodeid));
-	fuse_reply_err(req, err ? -err : -appended);
+	fuse_reply_err(req, -fuse_regions_fsync(tablefs_of(req)->fs->conn, nodeid, datasync));
 }
 
 /* --- setattr --- */

@@ -80,7 +80,6 @@ struct watched {
  * @mtime_set:	someone set @mtime, so that the next change may set it back
  * @bound:	the regions are bound; under tablefs.bind_lock
  * @gaps:	descriptor of the file with what was written to gaps, or -1
- * @appended:	table_append() has written since the last table_sync_appended()
  */
 struct table_node {
 	pthread_mutex_t lock;
@@ -99,7 +98,6 @@ struct table_node {
 	bool mtime_set;
 	bool bound;
 	int gaps;
-	atomic_bool appended;
 };
 
 /**
@@ -185,10 +183,7 @@ bool table_appends(const struct tablefs *tablefs, const struct table_node *node,
 		   const struct fuse_file_info *fi);
 
 /* As fuse_regions_write_buf(), at the end */
-ssize_t table_append(struct table_node *node, struct fuse_bufvec *in,
-		     const struct fuse_file_info *fi);
-
-/* fsync() of what it wrote. 0 or a negative errno. */
-int table_sync_appended(struct table_node *node);
+ssize_t table_append(struct tablefs *tablefs, struct table_node *node, fuse_ino_t nodeid,
+		     struct fuse_bufvec *in, const struct fuse_file_info *fi);
 
 #endif /* REGIONFS_TABLEFS_H */

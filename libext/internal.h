@@ -70,11 +70,12 @@ struct backing {
  *		failed, or found nothing to do; those are no reason to ask a
  *		callback again
  * @dead:	out of the table; look it up again
- * @dirty_lock:	protects @dirty, @nr_dirty, @room_dirty
+ * @dirty_lock:	protects @dirty, @nr_dirty, @room_dirty, @synced
  * @dirty:	backings that this process wrote to since the last fsync
- * @sync_lock:	held during an fsync, protects @synced and @errs_seen
- * @synced:	an fsync has been through with all backings of the map: what was written
- *		before the inode was forgotten, and met again, is not in @dirty
+ * @synced:	an fsync has been through with all backings of the map, and there was
+ *		memory to remember those to sync since: what was written before the
+ *		inode was forgotten, and met again, is not in @dirty
+ * @sync_lock:	held during an fsync, protects @errs_seen
  * @errs_seen:	conn->nr_errs when its last fsync was begun
  */
 struct inode {
@@ -88,8 +89,8 @@ struct inode {
 	struct backing **dirty;
 	size_t nr_dirty;
 	size_t room_dirty;
-	pthread_mutex_t sync_lock;
 	bool synced;
+	pthread_mutex_t sync_lock;
 	uint64_t errs_seen;
 };
 

@@ -4,7 +4,8 @@
  *
  * A backing is on the inode's list from before it is written to, under the
  * inode's lock, until a sync of it succeeded. A sync takes the list with that
- * lock held for writing, so that no write is between the two.
+ * lock held for writing, so that no write is between the two. What the server
+ * wrote by itself comes to the list afterwards.
  *
  * A backing has one struct file for all inodes that use it, and the kernel tells
  * that of an error once. So errors are counted per connection, and each inode that
@@ -51,6 +52,15 @@ int inode_mark_dirty(struct inode *inode, struct backing *backing)
 	err = is_dirty(inode, backing) ? 0 : append(inode, backing);
 	pthread_mutex_unlock(&inode->dirty_lock);
 	return err;
+}
+
+/* Without memory to remember one, all are synced next time. */
+static void mark_dirty_or_all(struct inode *inode, struct backing *backing)
+{
+	pthread_mutex_lock(&inode->dirty_lock);
+	if (!is_dirty(inode, backing) && append(inode, backing))
+		inode->synced = false;
+	pthread_mutex_unlock(&inode->dirty_lock);
 }
 
 bool inode_is_dirty(struct inode *inode)
@@ -187,9 +197,8 @@ static int sync_dirty(struct fuse_regions_conn *conn, struct inode *inode, int d
 
 		if (this_err && !err)
 			err = this_err;
-		/* Without memory to remember one, all are synced next time. */
-		if (this_err && inode_mark_dirty(inode, dirty[i]))
-			inode->synced = false;
+		if (this_err)
+			mark_dirty_or_all(inode, dirty[i]);
 		backing_put(dirty[i]);
 	}
 	free(dirty);
@@ -211,4 +220,17 @@ int fuse_regions_fsync(struct fuse_regions_conn *conn, uint64_t nodeid, int data
 	pthread_mutex_unlock(&inode->sync_lock);
 	inode_put(inode);
 	return err;
+}
+
+int fuse_regions_note_write(struct fuse_regions_conn *conn, uint64_t nodeid, uint32_t id)
+{
+	struct backing *backing = backing_get_by_id(conn, id);
+	struct inode *inode = inode_get(conn, nodeid);
+
+	if (inode && backing)
+		mark_dirty_or_all(inode, backing);
+	inode_put(inode);
+	if (backing)
+		backing_put(backing);
+	return inode && backing ? 0 : -ENOENT;
 }

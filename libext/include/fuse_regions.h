@@ -520,13 +520,28 @@ ssize_t fuse_regions_write(struct fuse_regions_conn *conn, uint64_t nodeid, cons
  *
  * A backing's error is told to each inode that wrote to it through this
  * library, once (or again, if syncs of other inodes failed meanwhile): not to
- * each of its descriptors, of which the library does not know. The kernel tells the library but once, and not if the server's own
- * fsync(2) of the descriptor that it registered was told first.
+ * each of its descriptors, of which the library does not know. The kernel tells
+ * the library but once, and not if the server's own fsync(2), or O_SYNC write,
+ * of the descriptor that it registered was told first. So what a server writes
+ * there by itself it gives to fuse_regions_note_write(), and syncs by this.
  *
  * Return: 0 or a negative errno (fsync(2)'s, -ENOMEM); the backings that
  * failed are tried again by the next call.
  */
 int fuse_regions_fsync(struct fuse_regions_conn *conn, uint64_t nodeid, int datasync);
+
+/**
+ * fuse_regions_note_write() - have the next fsync sync a backing
+ * @conn:	a connection
+ * @nodeid:	the inode whose bytes were written
+ * @backing:	id of the backing that they were written to
+ *
+ * For a server that writes to a backing without this library: after writing,
+ * and before the reply.
+ *
+ * Return: 0; -ENOENT: no such id, or the inode has no regions.
+ */
+int fuse_regions_note_write(struct fuse_regions_conn *conn, uint64_t nodeid, uint32_t backing);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -76,6 +76,23 @@ if command -v strace >/dev/null && command -v fallocate >/dev/null; then
 fi
 unmounted
 
+# The kernel tells the one descriptor of a backing once that it could not be written.
+if command -v strace >/dev/null; then
+	mounted table table "$mnt" -o noregions
+	sync "$mnt/a" "$mnt/b" || fail "what nobody wrote to cannot be synced"
+	echo a1 >>"$mnt/a"
+	echo b1 >>"$mnt/b"
+	pid=$(the_pid)
+	strace -f -o trace -e trace=fsync -e inject=fsync:error=EIO:when=1 -p "$pid" 2>attached &
+	eventually grep -q attached attached || fail "strace: $(cat attached)"
+	! sync "$mnt/a" 2>/dev/null || fail "the first is not told that its bytes are lost"
+	! sync "$mnt/b" 2>/dev/null || fail "the second is not told that its bytes are lost"
+	sync "$mnt/b" || fail "the second is told for ever"
+	kill %1
+	wait %1 || true
+	unmounted
+fi
+
 # All at a time. With the module, each file keeps to the end that it knows while it writes.
 mounted table table "$mnt" -o noregions
 : >log

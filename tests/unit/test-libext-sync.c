@@ -243,6 +243,23 @@ START_TEST(read_only_all_the_time)
 }
 END_TEST
 
+/* The server wrote to it by other means. */
+START_TEST(what_is_noted)
+{
+	bind_both();
+	sync_now();
+	expect_syncs(1, 1);
+	ck_assert_int_eq(fuse_regions_note_write(conn, NODE, ids[1]), 0);
+	ck_assert_int_eq(fuse_regions_note_write(conn, NODE, ids[1]), 0);
+	sync_now();
+	expect_syncs(0, 1);
+	sync_now();
+	expect_syncs(0, 0);
+	ck_assert_int_eq(fuse_regions_note_write(conn, NODE, 12345), -ENOENT);
+	ck_assert_int_eq(fuse_regions_note_write(conn, NODE + 1, ids[1]), -ENOENT);
+}
+END_TEST
+
 static int sync_node(uint64_t node)
 {
 	return fuse_regions_fsync(conn, node, 0);
@@ -355,7 +372,7 @@ int main(void)
 
 	unit_tcase_with(suite, "sync", setup, teardown, what_was_written_once,
 			written_before_forget, failed_sync_is_tried_again, what_cannot_be_synced,
-			read_only_since_the_write, read_only_all_the_time,
+			read_only_since_the_write, read_only_all_the_time, what_is_noted,
 			each_inode_is_told_of_an_error, two_inodes_are_told_at_once, write_under_way, two_at_once);
 	return unit_run(suite);
 }
