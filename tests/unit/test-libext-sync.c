@@ -373,6 +373,7 @@ int main(void)
 	unit_tcase_with(suite, "sync", setup, teardown, what_was_written_once,
 			written_before_forget, failed_sync_is_tried_again, what_cannot_be_synced,
 			read_only_since_the_write, read_only_all_the_time, what_is_noted,
-			each_inode_is_told_of_an_error, two_inodes_are_told_at_once, write_under_way, two_at_once);
+			each_inode_is_told_of_an_error, two_inodes_are_told_at_once,
+			write_under_way, two_at_once);
 	return unit_run(suite);
 }
