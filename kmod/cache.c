@@ -29,12 +29,38 @@ static DEFINE_SPINLOCK(fr_aops_lock);
  */
 static struct address_space_operations *fr_aops;
 
+/* A locked folio has @len bytes of the file, and zeroes behind. */
+static void fr_cache_filled(struct fr_inode *fi, struct folio *folio, size_t len)
+{
+	bool is_short = len < folio_size(folio);
+
+	spin_lock(&fi->holds_lock);
+	if (is_short || fi->short_page == folio->index) {
+		fi->short_page = folio->index;
+		fi->short_end = is_short ? folio_pos(folio) + len : U64_MAX;
+	}
+	spin_unlock(&fi->holds_lock);
+}
+
+size_t fr_cache_length(struct fr_inode *fi, struct folio *folio)
+{
+	u64 pos = folio_pos(folio), end = fr_eof(fi);
+
+	spin_lock(&fi->holds_lock);
+	/* FUSE's size moves on with what is written by others than us */
+	if (fi->short_page == folio->index)
+		end = min_t(u64, end, max_t(u64, fi->short_end, i_size_read(fi->inode)));
+	spin_unlock(&fi->holds_lock);
+	return pos < end ? min_t(u64, folio_size(folio), end - pos) : 0;
+}
+
 /*
- * Fill @size bytes of @it, which are @folio's, as a read would. @bound: without
- * the server; -FR_ECHANGED where that takes it.
+ * Fill @it, which is @folio's, as a read would. @bound: without the server;
+ * -FR_ECHANGED where that takes it. How many bytes are the file's, with zeroes
+ * behind; or an error.
  */
-static int fr_folio_read(struct fr_inode *fi, struct file *file,
-			 struct folio *folio, struct iov_iter *it, bool bound)
+static ssize_t fr_folio_read(struct fr_inode *fi, struct file *file,
+			     struct folio *folio, struct iov_iter *it, bool bound)
 {
 	struct kiocb iocb;
 	struct fr_io io = {
@@ -56,7 +82,7 @@ static int fr_folio_read(struct fr_inode *fi, struct file *file,
 		iov_iter_advance(it, n);
 		iov_iter_zero(folio_size(folio) - n, it);
 	}
-	return 0;
+	return n;
 }
 
 /* Fill a locked folio that is all bound; -FR_ECHANGED when it is not. */
@@ -65,14 +91,16 @@ static int fr_folio_fill(struct fr_inode *fi, struct file *file,
 {
 	struct iov_iter it;
 	struct bio_vec bv;
-	int err;
+	ssize_t n;
 
 	bvec_set_folio(&bv, folio, folio_size(folio), 0);
 	iov_iter_bvec(&it, ITER_DEST, &bv, 1, folio_size(folio));
-	err = fr_folio_read(fi, file, folio, &it, true);
-	if (!err)
-		folio_mark_uptodate(folio);
-	return err;
+	n = fr_folio_read(fi, file, folio, &it, true);
+	if (n < 0)
+		return n;
+	fr_cache_filled(fi, folio, n);
+	folio_mark_uptodate(folio);
+	return 0;
 }
 
 /* No byte of [@start, @last] takes the server to write. */
@@ -135,7 +163,8 @@ static int fr_folio_fill_unlocked(struct fr_inode *fi, struct file *file,
 	size_t size = folio_size(folio);
 	struct iov_iter it;
 	struct kvec kvec;
-	int err = -ENOMEM;
+	ssize_t n = -ENOMEM;
+	int err;
 
 	folio_get(folio);
 	folio_unlock(folio);
@@ -145,13 +174,15 @@ static int fr_folio_fill_unlocked(struct fr_inode *fi, struct file *file,
 	kvec.iov_len = size;
 	if (kvec.iov_base) {
 		iov_iter_kvec(&it, ITER_DEST, &kvec, 1, size);
-		err = fr_folio_read(fi, file, folio, &it, false);
+		n = fr_folio_read(fi, file, folio, &it, false);
 	}
+	err = min_t(ssize_t, n, 0);
 	folio_lock(folio);
 	if (folio->mapping != mapping) {
 		err = AOP_TRUNCATED_PAGE;
 	} else if (!err && !folio_test_uptodate(folio)) {
 		memcpy_to_folio(folio, 0, kvec.iov_base, size);
+		fr_cache_filled(fi, folio, n);
 		folio_mark_uptodate(folio);
 	}
 	folio_unlock(folio);

@@ -8,6 +8,11 @@
 /* FUSE's own, once an inode had a region */
 extern const struct address_space_operations *fr_orig_aops;
 
+/*
+ * How many bytes of a dirty folio are the file's? Not those that others have made
+ * it longer by since it was filled, behind FUSE's back: it has zeroes there.
+ */
+size_t fr_cache_length(struct fr_inode *fi, struct folio *folio);
 bool fr_cache_writable(struct fr_inode *fi, u64 start, u64 last);
 void fr_cache_sent_back(struct fr_inode *fi);
 

@@ -112,6 +112,7 @@ static struct fr_inode *fr_inode_new(struct inode *inode, struct fr_conn *conn)
 	INIT_LIST_HEAD(&fi->retired);
 	spin_lock_init(&fi->holds_lock);
 	init_waitqueue_head(&fi->holds_wait);
+	fi->short_end = U64_MAX;
 	INIT_WORK(&fi->free_work, fr_inode_end_work);
 	init_task_work(&fi->twork, fr_inode_end_twork);
 	atomic_long_inc(&fr_live_inodes);

@@ -139,10 +139,13 @@ enum fr_stores {
  * @store_lock:	until the first store may be
  * @store_gp:	when all writers know
  * @holds:	pages not to be stored into now, struct fr_hold
- * @holds_lock:	protects that, @refused, and @mapped_first and @mapped_last
+ * @holds_lock:	protects that, @refused, @short_page, @short_end, and @mapped_first
+ *		and @mapped_last
  * @holds_wait:	who waits for one to end
  * @refused:	the page of a store that has to wait
  * @refused_until: jiffies up to which its turn is next
+ * @short_page:	the last page that was filled where the file ended in it
+ * @short_end:	where that was; U64_MAX: there is no such page
  * @twork:	ends it in the evicting task, before that returns to user space
  * @free_work:	the same where the evicting task never does
  */
@@ -179,6 +182,8 @@ struct fr_inode {
 	wait_queue_head_t holds_wait;
 	pgoff_t refused;
 	unsigned long refused_until;
+	pgoff_t short_page;
+	u64 short_end;
 	struct callback_head twork;
 	struct work_struct free_work;
 	struct rcu_head rcu;

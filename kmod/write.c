@@ -305,6 +305,26 @@ static u64 fr_write_from(struct fr_inode *fi, u64 eof, u64 pos)
 }
 
 /*
+ * FUSE's size lags behind a whole-file region's backing, which ends at @eof. What
+ * was stored before is of a file that ended earlier.
+ */
+static int fr_write_catch_up(struct fr_inode *fi, u64 eof)
+{
+	u64 old = i_size_read(fi->inode);
+	struct fr_hold hold;
+	int err;
+
+	if (likely(eof <= old))
+		return 0;
+	err = fr_grow_begin(fi, &hold, old, true);
+	if (err)
+		return err;
+	fr_fuse_grow(fi->inode, eof);
+	fr_grow_end(fi, &hold, old, eof);
+	return 0;
+}
+
+/*
  * All of @from, from the end of file on: O_APPEND, or a position that is not
  * inside. -FR_ECHANGED: somebody extended the file, and it is inside by now.
  */
@@ -318,9 +338,9 @@ static ssize_t fr_write_past(struct fr_inode *fi, struct kiocb *iocb,
 
 	inode_lock(inode);
 	eof = fr_eof(fi);
-	/* FUSE's size may lag behind a whole-file region's backing */
-	if (eof > i_size_read(inode))
-		fr_fuse_grow(inode, eof);
+	ret = fr_write_catch_up(fi, eof);
+	if (ret)
+		goto out;
 	if (append)
 		iocb->ki_pos = eof;
 	ret = -FR_ECHANGED;

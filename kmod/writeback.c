@@ -69,12 +69,12 @@ static int fr_writepages_bound(struct fr_inode *fi,
 			       struct writeback_control *wbc, bool *more)
 {
 	struct folio *folio = NULL;
-	u64 size;
+	size_t len;
 	int err = 0;
 
 	while ((folio = writeback_iter(mapping, wbc, folio, &err))) {
-		size = fr_eof(fi);	/* FUSE's may lag behind */
-		if (folio_pos(folio) >= size) {
+		len = fr_cache_length(fi, folio);
+		if (!len) {
 			folio_unlock(folio);	/* truncated meanwhile */
 			continue;
 		}
@@ -86,8 +86,7 @@ static int fr_writepages_bound(struct fr_inode *fi,
 		}
 		folio_start_writeback(folio);
 		folio_unlock(folio);
-		err = fr_folio_write(fi, folio, min_t(u64, folio_size(folio),
-						      size - folio_pos(folio)));
+		err = fr_folio_write(fi, folio, len);
 		folio_end_writeback(folio);
 		if (err == -FR_ECHANGED) {
 			*more = true;
@@ -227,13 +226,12 @@ int fr_writepages(struct address_space *mapping, struct writeback_control *wbc)
 /* Write back a dirty folio that is all bound, and about to be dropped. */
 static int fr_folio_launder(struct fr_inode *fi, struct folio *folio)
 {
-	u64 size = fr_eof(fi), pos = folio_pos(folio);
+	size_t len = fr_cache_length(fi, folio);
 	int err;
 
-	if (pos >= size || !folio_clear_dirty_for_io(folio))
+	if (!len || !folio_clear_dirty_for_io(folio))
 		return 0;
-	err = fr_folio_write(fi, folio,
-			     min_t(u64, folio_size(folio), size - pos));
+	err = fr_folio_write(fi, folio, len);
 	if (err == -FR_ECHANGED)	/* dirty again, and not to be dropped */
 		return -EBUSY;
 	/* It stays, for whoever drops it may tell nobody */
