@@ -175,6 +175,9 @@ static ssize_t fr_write_past_gap(struct fr_inode *fi, struct kiocb *iocb,
 	ret = fr_write_gap(iocb, iocb->ki_pos, from);
 	if (ret > 0 && !append)
 		iocb->ki_pos += ret;
+	/* He may have put them where they are bound */
+	if (ret > 0)
+		fr_inode_set_written(fi);
 	fr_grow_end(fi, &hold, eof, ret > 0 ? iocb->ki_pos : eof);
 	return ret;
 }

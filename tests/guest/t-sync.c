@@ -59,6 +59,22 @@ TEST(w4_fsync_through_another_descriptor)
 	CHECK_EQ(dirty_pages(), 0);
 }
 
+/* What lies behind the file's end, the server writes; into the same backing, if it likes. */
+TEST(w4_fsync_after_the_server_wrote_to_the_backing)
+{
+	struct tfile *f = on_disk(RW);
+	int fd = srv_open(f, O_RDWR);
+
+	CHECK_ZERO(region_bind(f, SIZE, PAGE, b, 25 * PAGE, RW));
+	CHECK_OK(fsync(fd));
+	CHECK_EQ(pwrite(fd, "dirty", 5, SIZE), 5);
+	CHECK_EQ(srv_count(f, OP_WRITE), 1);
+	CHECK_EQ(pwrite(b->fd, "dirty", 5, 25 * PAGE), 5);
+	CHECK(dirty_pages() > 0);
+	CHECK_OK(fsync(fd));
+	CHECK_EQ(dirty_pages(), 0);
+}
+
 TEST(w4_fsync_after_mapped_store)
 {
 	struct tfile *f = on_disk(RW);
