@@ -54,12 +54,16 @@ static int fr_attr_truncate(struct mnt_idmap *idmap, struct dentry *dentry,
 			    struct iattr *attr, loff_t old)
 {
 	struct fr_inode *fi = fr_inode_find(d_inode(dentry));
-	bool shorter = attr->ia_size < old, longer = attr->ia_size > old;
+	bool shorter, longer;
 	struct fr_hold hold;
 	int err = 0;
 
 	if (!fi)
 		return fr_orig_iops->setattr(idmap, dentry, attr);
+	/* A whole-file region's backing may be longer than FUSE knows */
+	shorter = attr->ia_size < old ||
+		  (!(attr->ia_valid & ATTR_OPEN) && attr->ia_size < fr_eof(fi));
+	longer = attr->ia_size > old && !shorter;
 	if (shorter)
 		fr_attr_stop_writers(fi);
 	if (longer)

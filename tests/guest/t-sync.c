@@ -321,6 +321,31 @@ TEST(w5_whole_file_region_stays)
 }
 
 /* Growing takes nothing away: a region may wait there for the file to reach it. */
+/* FUSE takes it for empty, and its truncation for growth. */
+TEST(w5_shrink_of_a_whole_file_whose_size_lags)
+{
+	struct srv *s = srv_new(NULL);
+	struct tfile *f = srv_store_file(s, "f", 0);
+	struct backing *head = backing_new(PAGE);
+	unsigned char got[PAGE], zero[PAGE] = { 0 };
+	int fd;
+
+	srv_start(s);
+	b = backing_new(2 * PAGE);
+	srv_register(s, b);
+	srv_register(s, head);
+	fd = srv_open(f, O_RDWR);
+	CHECK_ZERO(region_bind(f, 0, 0, b, 0, RW));
+	CHECK_ZERO(region_bind(f, 0, PAGE, head, 0, RW | FUSE_REGION_REPLACE));
+	CHECK_OK(ftruncate(fd, 100));
+	CHECK_OK(ftruncate(b->fd, 100));
+	CHECK_OK(ftruncate(fd, 2 * PAGE));
+	CHECK_OK(ftruncate(b->fd, 2 * PAGE));
+	CHECK_EQ(pread(fd, got, PAGE, 0), PAGE);
+	CHECK_EQ(pattern_differs(got, head->seed, 0, 100), 100);
+	CHECK(!memcmp(got + 100, zero, PAGE - 100));
+}
+
 TEST(w5_grow_keeps_regions_past_the_size)
 {
 	struct srv *s = srv_new(NULL);
