@@ -36,7 +36,9 @@
  * @fi:		whose; a reference
  * @work:	drops them
  * @delay:	until it looks at them again
- * @progress:	changes with each of them
+ * @progress:	how often there was some
+ * @reached:	pages before this one have been dropped once
+ * @fewest:	that have been left
  * @done:	all that the caller waits for are
  * @count:	@work's reference, and that of who waits for it
  */
@@ -46,18 +48,22 @@ struct fr_drop {
 	struct delayed_work work;
 	unsigned long delay;
 	unsigned int progress;
+	pgoff_t reached;
+	unsigned long fewest;
 	struct completion done;
 	refcount_t count;
 };
 
 /**
  * struct fr_left - what one look at a drop's pages left
+ * @nr:		how many
  * @first:	of the pages
  * @last:	of the pages; before @first: nothing is left
  * @locked:	some were locked
  * @dirty:	some are to be written back
  */
 struct fr_left {
+	unsigned long nr;
 	pgoff_t first;
 	pgoff_t last;
 	bool locked;
@@ -129,9 +135,19 @@ static bool fr_drop_busy(const struct fr_drop *drop, struct folio *folio,
 		left->dirty = true;
 	else
 		return false;
+	left->nr++;
 	left->first = min(left->first, folio->index);
 	left->last = max(left->last, folio_next_index(folio) - 1);
 	return true;
+}
+
+/*
+ * Patience is for who gets on: to pages that it had not come to, or with fewer left.
+ * Others may fill again what lies between two pages that stay.
+ */
+static void fr_drop_progress(struct fr_drop *drop)
+{
+	WRITE_ONCE(drop->progress, drop->progress + 1);
 }
 
 /* Drop what can be. @launder: what is dirty, too, by way of the server. */
@@ -160,10 +176,16 @@ static struct fr_left fr_drop_look(struct fr_drop *drop,
 			invalidate_inode_pages2_range(mapping, index[i],
 						      index[i]);
 			/* Patience is not for the server to use up */
-			if (!launder)
-				WRITE_ONCE(drop->progress, drop->progress + 1);
+			if (launder || index[i] < drop->reached)
+				continue;
+			drop->reached = index[i] + 1;
+			fr_drop_progress(drop);
 		}
 		cond_resched();
+	}
+	if (left.nr < drop->fewest) {
+		drop->fewest = left.nr;
+		fr_drop_progress(drop);
 	}
 	return left;
 }
@@ -329,6 +351,7 @@ void fr_drop(struct fr_inode *fi, u64 start, u64 last, enum fr_hold_why why)
 
 	drop = kzalloc(sizeof(*drop), GFP_KERNEL | __GFP_NOFAIL);
 	drop->fi = fi;
+	drop->fewest = ULONG_MAX;
 	INIT_DELAYED_WORK(&drop->work, fr_drop_work);
 	init_completion(&drop->done);
 	refcount_set(&drop->count, 2);

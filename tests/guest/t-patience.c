@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What one user of a mount does slowly does not hold up the others, nor the server. */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -308,4 +309,63 @@ TEST(g3_long_read_and_a_longer_file)
 	}
 	let_go(lower, reader, changer);
 	free(buf);
+}
+
+struct again {
+	const volatile unsigned char *p;
+	volatile bool stop;
+};
+
+static void *read_again(void *arg)
+{
+	struct again *a = arg;
+
+	while (!a->stop) {
+		(void)*a->p;
+		sleep_ms(1);
+	}
+	return NULL;
+}
+
+/*
+ * FUSE has been reading the first and the third page since before they were bound,
+ * from a server that hangs. That the one between them comes and goes is no progress.
+ */
+TEST(g5_write_over_pages_that_fuse_is_reading)
+{
+	struct backing *b;
+	struct tfile *f = srv_stored((struct srv_opts){ .threads = true }, NULL, SIZE, &b, NULL);
+	unsigned char *p, *buf = direct_alloc(3 * PAGE);
+	int fd = srv_open(f, O_RDWR);
+	struct again again;
+	pthread_t thread;
+	pid_t pids[2];
+	uint64_t begun, took;
+
+	p = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, fd, 0);
+	CHECK(p != MAP_FAILED);
+	CHECK_OK(madvise(p, SIZE, MADV_RANDOM)); /* a page at a time */
+	f->hang = 1u << OP_READ;
+	for (int i = 0; i < 2; i++) {
+		pids[i] = test_fork();
+		if (!pids[i])
+			_exit(*(volatile unsigned char *)(p + 2 * PAGE * (uint64_t)i) & 0);
+	}
+	CHECK_SOON(f->hanging == 2);
+	CHECK_ZERO(region_bind(f, 0, 3 * PAGE, b, 0, RW));
+	again = (struct again){ .p = p + PAGE };
+	CHECK_ZERO(pthread_create(&thread, NULL, read_again, &again));
+	sleep_ms(100);
+	memset(buf, 'x', 3 * PAGE);
+	begun = now_ms();
+	CHECK_EQ(pwrite(fd, buf, 3 * PAGE, 0), 3 * PAGE);
+	took = now_ms() - begun;
+	note("the write took %llu ms", (unsigned long long)took);
+	CHECK(took < 8000);
+	CHECK_EQ(f->hanging, 2);
+	again.stop = true;
+	f->hang = 0;
+	CHECK_ZERO(pthread_join(thread, NULL));
+	for (int i = 0; i < 2; i++)
+		CHECK_EQ(wait_exit(pids[i]), 0);
 }
