@@ -5,6 +5,7 @@
  */
 
 #include <linux/fuse.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 
@@ -27,11 +28,16 @@ struct fr_retired {
 static void fr_retired_free(struct rcu_head *rcu)
 {
 	struct fr_retired *retired = container_of(rcu, struct fr_retired, rcu);
+	struct fr_node *nodes = NULL;
 
+	spin_lock(&retired->conn->lock);
+	swap(nodes, retired->nodes);
+	spin_unlock(&retired->conn->lock);
+	fr_nodes_free(&fr_node_ops, nodes);
+	/* Only now, as fr_bind_end() waits for that */
 	spin_lock(&retired->conn->lock);
 	list_del(&retired->entry);
 	spin_unlock(&retired->conn->lock);
-	fr_nodes_free(&fr_node_ops, retired->nodes);
 	kfree(retired);
 }
 
@@ -46,26 +52,35 @@ static void fr_retired_add(struct fr_inode *fi, struct fr_retired *retired,
 	call_srcu(&fi->conn->srcu, &retired->rcu, fr_retired_free);
 }
 
+/* True: there may be more. */
+static bool fr_bind_end_one(struct fr_inode *fi)
+{
+	struct fr_retired *retired;
+	struct fr_node *nodes = NULL;
+	bool none;
+
+	spin_lock(&fi->conn->lock);
+	none = list_empty(&fi->retired);
+	list_for_each_entry(retired, &fi->retired, entry) {
+		if (!retired->nodes)
+			continue;
+		swap(nodes, retired->nodes);
+		list_del_init(&retired->entry);
+		break;
+	}
+	spin_unlock(&fi->conn->lock);
+	if (nodes)
+		fr_nodes_free(&fr_node_ops, nodes);
+	else if (!none)		/* fr_retired_free() is about to be done */
+		schedule_timeout_uninterruptible(1);
+	return !none;
+}
+
 /* @fi ends: nobody is in its map any more. */
 void fr_bind_end(struct fr_inode *fi)
 {
-	struct fr_retired *retired;
-	struct fr_node *nodes;
-
-	for (;;) {
-		spin_lock(&fi->conn->lock);
-		retired = list_first_entry_or_null(&fi->retired,
-						   struct fr_retired, entry);
-		nodes = NULL;
-		if (retired) {
-			swap(nodes, retired->nodes);
-			list_del_init(&retired->entry);
-		}
-		spin_unlock(&fi->conn->lock);
-		if (!retired)
-			break;
-		fr_nodes_free(&fr_node_ops, nodes);
-	}
+	while (fr_bind_end_one(fi))
+		;
 }
 
 /* Read and check @count records; the caller frees them with kvfree(). */
