@@ -107,8 +107,8 @@ void fr_grow_copying(struct file *file, loff_t pos, size_t len)
 	struct fr_copying *copying;
 
 	/* Threads of the kernel do not return to user space */
-	if (pos + len <= eof || !atomic_long_read(&fr_live_inodes) ||
-	    (current->flags & PF_KTHREAD))
+	if (pos + len <= eof || (current->flags & PF_KTHREAD) ||
+	    !fr_inode_has_regions(inode))
 		return;
 	copying = kzalloc(sizeof(*copying), GFP_ATOMIC | __GFP_NOWARN);
 	if (!copying)

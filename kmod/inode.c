@@ -168,6 +168,21 @@ struct fr_inode *fr_inode_get(struct inode *inode, struct fr_conn *conn)
 	}
 }
 
+/* Atomic: without a reference, as to put it may take sleep. */
+bool fr_inode_has_regions(struct inode *inode)
+{
+	struct fr_inode *fi;
+	bool has;
+
+	if (!atomic_long_read(&fr_live_inodes))
+		return false;
+	rcu_read_lock();
+	fi = rhashtable_lookup(&fr_inodes, &inode, fr_inode_params);
+	has = fi && fr_load_root(fi->map.root);
+	rcu_read_unlock();
+	return has;
+}
+
 /* @inode is about to be opened with O_TRUNC. Atomic. */
 void fr_inode_note_trunc(struct inode *inode)
 {

@@ -234,6 +234,7 @@ struct fr_inode *fr_inode_get(struct inode *inode, struct fr_conn *conn);
 void fr_inode_put(struct fr_inode *fi);
 void fr_inode_evict(struct inode *inode);
 void fr_inode_detach_all(struct fr_conn *conn);
+bool fr_inode_has_regions(struct inode *inode);
 void fr_inode_note_trunc(struct inode *inode);
 bool fr_inode_file_opened(struct fr_inode *fi);
 void fr_inode_file_closed(struct fr_inode *fi);

@@ -212,6 +212,39 @@ static void *store(void *arg)
 	return NULL;
 }
 
+static void *copy(void *arg)
+{
+	const struct mover *m = arg;
+	loff_t in = 0, out = 5 * PAGE;
+
+	CHECK_EQ(copy_file_range(m->fd, &in, m->fd, &out, 100, 0), 100);
+	return NULL;
+}
+
+/* All of its regions are gone: then stores wait for no copy. */
+TEST(g6_store_beside_a_copy_into_a_file_without_regions)
+{
+	pthread_t copier, storer;
+	unsigned char *p;
+	struct mover m;
+	int fd;
+	struct tfile *f =
+		ends_in_region((struct srv_opts){ .threads = true, .copy = true }, 0, &p, &fd);
+
+	CHECK_ZERO(region_unbind(f, 0, 0));
+	CHECK_OK(ftruncate(fd, 3 * PAGE - 100));
+	m = (struct mover){ .fd = fd, .p = p };
+	f->hang = 1u << OP_COPY;
+	CHECK_ZERO(pthread_create(&copier, NULL, copy, &m));
+	srv_until_hanging(f);
+	CHECK_ZERO(pthread_create(&storer, NULL, store, &m));
+	CHECK_ZERO(pthread_join(storer, NULL));
+	CHECK_EQ(srv_count(f, OP_COPY), 1);
+	CHECK_EQ(f->hanging, 1);
+	f->hang = 0;
+	CHECK_ZERO(pthread_join(copier, NULL));
+}
+
 /* The file ends elsewhere when it is fallocate()'s turn: then that page is the one. */
 TEST(m1_old_end_that_moves_before_the_file_grows)
 {
@@ -260,7 +293,6 @@ TEST(g5_write_that_grows_beside_a_dirty_gap)
 	p[PAGE] = 'x';
 	f->hang = 1u << OP_WRITE;
 	CHECK_EQ(pwrite(fd, "y", 1, 2 * PAGE), 1);
-	CHECK_EQ(f->hanging, 0);
 	f->hang = 0;
 	CHECK_OK(msync(p, 2 * PAGE, MS_SYNC));
 	expect_byte(fd, PAGE, 'x');
