@@ -15,6 +15,7 @@
 #include <linux/fs.h>
 #include <linux/falloc.h>
 #include <linux/file.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/task_work.h>
 
@@ -41,9 +42,10 @@ int fr_grow_begin(struct fr_inode *fi, struct fr_hold *hold, u64 eof,
 
 	fr_hold_begin(fi, hold, eof, last, FR_HOLD_WRITE);
 	err = fr_hold_flush(fi, eof, last, locked);
-	if (err == -EINTR) {
+	/* A server may say EINTR as well */
+	if (err && fatal_signal_pending(current)) {
 		fr_hold_end(fi, hold);
-		return err;
+		return -EINTR;
 	}
 	/* What could not be written is fsync's to tell, not this caller's */
 	return 0;

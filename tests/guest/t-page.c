@@ -278,6 +278,30 @@ TEST(m1_old_end_that_moves_before_the_file_grows)
 	CHECK_EQ(p[2 * PAGE], 'y');
 }
 
+static int interrupted(struct srv *s, struct tfile *f, uint64_t off, size_t size)
+{
+	(void)s, (void)f, (void)off, (void)size;
+	return EINTR;
+}
+
+/* The page that the file ends in cannot be written, and its server says that somebody was interrupted. */
+TEST(m1_old_end_that_cannot_be_written_is_fsyncs_matter)
+{
+	struct tfile *f = ends_there((struct srv_opts){ 0 }, SIZE);
+	int fd = srv_open(f, O_RDWR);
+	unsigned char *p;
+
+	CHECK_ZERO(region_bind(f, 0, PAGE, b, 0, RW));
+	p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(p != MAP_FAILED);
+	p[PAGE] = 'x';
+	f->hook[OP_WRITE] = interrupted;
+	CHECK_OK(ftruncate(fd, SIZE));
+	CHECK_EQ(f->size, SIZE);
+	CHECK_ERR(fsync(fd), EINTR);
+	f->hook[OP_WRITE] = NULL;
+}
+
 /* The page that the file ends in is the server's, who does not answer. */
 TEST(g5_write_that_grows_beside_a_dirty_gap)
 {
