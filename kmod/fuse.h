@@ -52,7 +52,9 @@ void fr_fuse_grow(struct inode *inode, loff_t size);
 
 /*
  * Has its nodeid come back with another generation? FUSE fails what it is asked
- * of such an inode, but for direct_IO and what is called below.
+ * of such an inode, but for direct_IO and what is called below. One that it takes
+ * for bad because of an answer about it (another type, a size that none can have)
+ * stays in the table of inodes, and is not seen here: its gaps are the server's.
  */
 static inline bool fr_fuse_is_bad(struct inode *inode)
 {
