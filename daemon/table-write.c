@@ -134,6 +134,33 @@ static ssize_t do_write(const struct gap_writer *writer, fuse_ino_t nodeid, stru
 				      (void *)writer);
 }
 
+/* The bytes past @size must be gone, lest they show again when the file grows. */
+static int truncate_gaps(struct table_node *node, uint64_t size)
+{
+	struct stat st;
+
+	if (node->gaps < 0)
+		return 0;
+	if (fstat(node->gaps, &st) < 0)
+		return -errno;
+	if ((uint64_t)st.st_size <= size)
+		return 0;
+	return ftruncate(node->gaps, (off_t)size) < 0 ? -errno : 0;
+}
+
+/* A write came to @written. Gaps are written to before regions: they may have more of it. */
+static void forget_past_end(struct table_node *node, uint64_t written)
+{
+	uint64_t size;
+
+	if (node->file->whole)
+		return;
+	pthread_mutex_lock(&node->lock);
+	size = node->size;
+	pthread_mutex_unlock(&node->lock);
+	truncate_gaps(node, written > size ? written : size);
+}
+
 void tablefs_write_buf(fuse_req_t req, fuse_ino_t nodeid, struct fuse_bufvec *in, off_t offset,
 		       struct fuse_file_info *fi)
 {
@@ -147,6 +174,8 @@ void tablefs_write_buf(fuse_req_t req, fuse_ino_t nodeid, struct fuse_bufvec *in
 	n = do_write(&writer, nodeid, in, offset, fi);
 	/* Whether it failed or not: what comes from the cache may have been written in part. */
 	table_changed(node, (uint64_t)offset, size);
+	if (n < (ssize_t)size && !fi->writepage)
+		forget_past_end(node, n < 0 ? 0 : (uint64_t)offset + (uint64_t)n);
 	if (n < 0) {
 		fuse_reply_err(req, (int)-n);
 		return;
@@ -176,20 +205,6 @@ static int truncate_whole(struct table_node *node, uint64_t size)
 		return -EFBIG;
 	return ftruncate(node->backings[0]->fd, (off_t)(size + region->backing_offset)) < 0 ? -errno
 											    : 0;
-}
-
-/* The bytes past @size must be gone, lest they show again when the file grows. */
-static int truncate_gaps(struct table_node *node, uint64_t size)
-{
-	struct stat st;
-
-	if (node->gaps < 0)
-		return 0;
-	if (fstat(node->gaps, &st) < 0)
-		return -errno;
-	if ((uint64_t)st.st_size <= size)
-		return 0;
-	return ftruncate(node->gaps, (off_t)size) < 0 ? -errno : 0;
 }
 
 static int truncate_node(struct tablefs *tablefs, struct table_node *node, fuse_ino_t nodeid,

@@ -32,6 +32,21 @@ no_space "$mnt/f"
 no_space "$mnt/gap"
 unmounted
 
+# What a write that fails had for bytes behind the file's end is not there when the file grows.
+truncate -s 0 small/back
+truncate -s 100 small/back
+head -c 1M /dev/zero >small/fill 2>/dev/null || true
+echo "f 0 100 $work/small/back 0 rw" >table
+mounted table table "$mnt" -o noregions
+! head -c 100 /dev/zero | tr '\0' x |
+	dd of="$mnt/f" bs=100 oflag=seek_bytes seek=50 conv=notrunc 2>said || fail "there is room after all"
+grep -q 'No space left' said || fail "it said: $(cat said)"
+equal "size after a write that failed" "$(stat -c %s "$mnt/f")" 100
+truncate -s 150 "$mnt/f"
+equal "bytes of a write that failed" "$(xs "$mnt/f")" 0
+unmounted
+rm small/fill
+
 # A page with bytes that can only be read among those that can be written
 head -c 3000 /dev/zero | tr '\0' r >ro
 head -c 4096 /dev/zero | tr '\0' w >rw
