@@ -211,6 +211,19 @@ static void watch(struct table_node *node, struct table_backing *backing)
 	node->nr_watched++;
 }
 
+/* A message for the line, unless the backing can have all bytes of the region. */
+static bool can_reach(struct tablefs *tablefs, const struct table_region *region, int fd)
+{
+	/* Nobody reads or writes where the descriptor stands. */
+	if (!region->length ||
+	    lseek(fd, (off_t)(region->backing_offset + region->length), SEEK_SET) >= 0)
+		return true;
+	fs_error("%s:%u: backing '%s': BACKING_OFFSET and LENGTH end past the largest file of its "
+		 "file system",
+		 tablefs->fs->source, region->line, region->backing);
+	return false;
+}
+
 static bool load_node(struct tablefs *tablefs, struct table_node *node, int dir)
 {
 	const struct table_file *file = node->file;
@@ -224,9 +237,12 @@ static bool load_node(struct tablefs *tablefs, struct table_node *node, int dir)
 		return false;
 	}
 	for (size_t i = 0; i < file->nr_regions; i++) {
-		node->backings[i] = get_backing(tablefs, dir, &file->regions[i]);
-		if (node->backings[i] && node->backings[i]->fd >= 0)
-			watch(node, node->backings[i]);
+		struct table_backing *backing = get_backing(tablefs, dir, &file->regions[i]);
+
+		node->backings[i] = backing;
+		if (backing && backing->fd >= 0 &&
+		    can_reach(tablefs, &file->regions[i], backing->fd))
+			watch(node, backing);
 		else
 			ok = false;
 	}
@@ -351,14 +367,18 @@ static size_t count_files_with_gaps(const struct table *table)
 	return nr;
 }
 
-/* Each backing has one descriptor here, and the library another; some are for all else. */
+/*
+ * Each backing has one descriptor here, and the library another. A thread may have a
+ * clone of the session's, and two pipes, one of libfuse's. Some are for all else.
+ */
 static int check_descriptors(struct tablefs *tablefs)
 {
+	unsigned int threads = tablefs->fs->max_threads ? tablefs->fs->max_threads : 10;
 	size_t nr = 0, gaps = count_files_with_gaps(&tablefs->table), wanted;
 	struct rlimit limit;
 
 	twalk_r(tablefs->backings, count_backing, &nr);
-	wanted = 2 * nr + gaps + 64;
+	wanted = 2 * nr + gaps + 5 * (size_t)threads + 14;
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || wanted <= limit.rlim_cur)
 		return FS_OK;
 	fs_error("%s: %zu backings and %zu files with gaps to write to take %zu descriptors, "

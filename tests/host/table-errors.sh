@@ -32,6 +32,15 @@ refused 1 "dir: Is a directory" regionfs table dir "$mnt"
 head -c 2000 /dev/zero >zero
 refused 1 "zero:1: there is a NUL byte" regionfs table zero "$mnt"
 
+# As the module says at the first open: no file is that long there. (On some file systems one can be.)
+far=$((0x7fffffffffffe000))
+if ! truncate -s $((far + 4096)) probe 2>/dev/null; then
+	echo "f 0 4K data $far" >table
+	refused 1 "table:1: backing 'data': BACKING_OFFSET and LENGTH end past the largest file" \
+		regionfs table table "$mnt"
+fi
+rm -f probe
+
 # More files than there are descriptors for
 for ((i = 0; i < 40; i++)); do
 	cp data "data.$i"
