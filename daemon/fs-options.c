@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The command line of a mount. */
 
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -9,7 +12,9 @@
 
 #include "fs.h"
 
-enum { KEY_READ_ONLY, KEY_READ_WRITE, KEY_ALLOW_OTHER, KEY_FSNAME, KEY_KEEP };
+enum { KEY_READ_ONLY, KEY_READ_WRITE, KEY_ALLOW_OTHER, KEY_FSNAME, KEY_MAX_THREADS };
+
+#define MAX_THREADS "max_threads="
 
 #define SET(template, member)                            \
 	{                                                \
@@ -23,12 +28,12 @@ static const struct fuse_opt options[] = {
 	SET("-s", single_thread),
 	SET("noregions", noregions),
 	SET("clone_fd", clone_fd),
-	{ "max_threads=%u", offsetof(struct fs, max_threads), 0 },
 	{ "stats=%s", offsetof(struct fs, stats_path), 0 },
 	FUSE_OPT_KEY("ro", KEY_READ_ONLY),
 	FUSE_OPT_KEY("rw", KEY_READ_WRITE),
 	FUSE_OPT_KEY("allow_other", KEY_ALLOW_OTHER),
 	FUSE_OPT_KEY("fsname=", KEY_FSNAME),
+	FUSE_OPT_KEY(MAX_THREADS, KEY_MAX_THREADS),
 	FUSE_OPT_END,
 };
 
@@ -39,13 +44,24 @@ struct parsing {
 	bool failed;
 };
 
+/* In UTF-8, U+0080 to U+009f are control characters, too: the first byte, and the other. */
+static bool is_control(unsigned char before, unsigned char c, unsigned char after)
+{
+	return c < ' ' || c == 0x7f || (c == 0xc2 && after >= 0x80 && after < 0xa0) ||
+	       (before == 0xc2 && c >= 0x80 && c < 0xa0);
+}
+
 /* Names are anybody's: an archive's member must not drive the terminal. As ls -b shows them. */
 static void escape(char *out, const char *text)
 {
+	unsigned char before = 0;
+
 	for (; *text; text++) {
 		unsigned char c = (unsigned char)*text;
+		bool control = is_control(before, c, (unsigned char)text[1]);
 
-		if (c < ' ' || c == 0x7f)
+		before = c;
+		if (control)
 			out += sprintf(out, "\\%03o", c);
 		else
 			*out++ = *text;
@@ -104,6 +120,22 @@ static int take_operand(struct parsing *parsing, const char *arg)
 	return *slot ? 0 : -1;
 }
 
+static int take_threads(struct parsing *parsing, const char *text)
+{
+	char *end;
+	unsigned long nr;
+
+	errno = 0;
+	nr = strtoul(text, &end, 10);
+	if (isdigit((unsigned char)text[0]) && !*end && !errno && nr && nr <= INT_MAX) {
+		parsing->fs.max_threads = (unsigned int)nr;
+		return 0;
+	}
+	fs_usage_error(MAX_THREADS "%s: not a number from 1 to %d", text, INT_MAX);
+	parsing->failed = true;
+	return -1;
+}
+
 /* 1: leave it to libfuse; 0: taken; -1: stop */
 static int parse_one(void *data, const char *arg, int key, struct fuse_args *args)
 {
@@ -125,6 +157,8 @@ static int parse_one(void *data, const char *arg, int key, struct fuse_args *arg
 	case KEY_FSNAME:
 		parsing->has_fsname = true;
 		return 1;
+	case KEY_MAX_THREADS:
+		return take_threads(parsing, arg + strlen(MAX_THREADS));
 	default:
 		if (arg[0] != '-')
 			return 1;

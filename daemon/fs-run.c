@@ -40,7 +40,8 @@ static int open_stats(struct fs *fs)
 {
 	if (!fs->stats_path)
 		return FS_OK;
-	fs->stats_fd = open(fs->stats_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	/* A FIFO that nobody reads must not keep us waiting. */
+	fs->stats_fd = open(fs->stats_path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644);
 	if (fs->stats_fd < 0) {
 		fs_error("stats file '%s': %s", fs->stats_path, strerror(errno));
 		return FS_FAILED;

@@ -46,10 +46,10 @@ refused 1 "cut.tar: offset 100864, member 'first': the header after it:" \
 	regionfs tar cut.tar "$mnt"
 
 # A member's name does not reach the terminal as it is.
-head -c 100000 /dev/urandom >$'src/\033[2Jgone\n'
-tar -cf name.tar -C src $'\033[2Jgone\n'
+head -c 100000 /dev/urandom >$'src/\033[2Jgone\302\233\n'
+tar -cf name.tar -C src $'\033[2Jgone\302\233\n'
 truncate -s 50000 name.tar
-refused 1 "member '\\033[2Jgone\\012'" regionfs tar name.tar "$mnt"
+refused 1 "member '\\033[2Jgone\\302\\233\\012'" regionfs tar name.tar "$mnt"
 
 # A header that was overwritten.
 cp good.tar damaged.tar

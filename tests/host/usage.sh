@@ -25,9 +25,15 @@ wrong "regionfs: unknown option '-Z'" tar a.tar "$mnt" -Z
 wrong "regionfs: unknown option '--foo'" tar --foo a.tar "$mnt"
 wrong 'bogus' tar a.tar "$mnt" -o bogus
 
+for number in 0 -1 4x '' 3000000000; do
+	wrong "regionfs: max_threads=$number: not a number" tar a.tar "$mnt" -o "max_threads=$number"
+done
+
 refused 1 "mount point 'nowhere': No such file" regionfs tar a.tar nowhere
 refused 1 "mount point '/dev/null' is not a directory" regionfs table a /dev/null
 refused 1 "stats file '/nowhere/x'" regionfs tar a.tar "$mnt" -o stats=/nowhere/x
+mkfifo fifo
+refused 1 "stats file 'fifo'" timeout 10 regionfs tar a.tar "$mnt" -o stats=fifo
 
 for option in --help -h; do
 	regionfs $option >said || fail "$option: exit status $?"
