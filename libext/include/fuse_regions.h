@@ -186,7 +186,8 @@ void fuse_regions_get_info(struct fuse_regions_conn *conn, struct fuse_regions_i
  * -ENOSPC: over info.max_backings; -EMFILE, -ENFILE, -ENOMEM. For O_APPEND or
  * O_DIRECT also what opening the file anew, by /proc/self/fd, may fail with. In
  * kernel mode also -EPERM, -EACCES, -ELOOP, -ENOTCONN, as
- * <linux/fuse_regions.h> says.
+ * <linux/fuse_regions.h> says; in user mode nobody sees that a file is on the
+ * connection's own mount, and this process would wait for itself.
  */
 int fuse_regions_backing_open(struct fuse_regions_conn *conn, int fd);
 
@@ -222,7 +223,9 @@ int fuse_regions_backing_close(struct fuse_regions_conn *conn, uint32_t backing)
  *
  * Return: 0; -EINVAL, -E2BIG, -ENOENT, -EEXIST, -EBADF, -ENOSPC, -ENOMEM, and
  * in kernel mode -EOPNOTSUPP, -EBUSY, -EPERM, -ENOTCONN, as
- * <linux/fuse_regions.h> says. In user mode every @nodeid is taken for a cached inode.
+ * <linux/fuse_regions.h> says. In user mode every @nodeid is taken for a cached
+ * inode, and every backing for one that can be as long as any file: where its file
+ * system cannot have such a byte, writing it is what fails, with -EFBIG.
  */
 int fuse_regions_apply(struct fuse_regions_conn *conn, uint64_t nodeid,
 		       const struct fuse_passthrough_region *records, uint32_t count);
