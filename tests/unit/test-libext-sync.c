@@ -265,17 +265,23 @@ static int sync_node(uint64_t node)
 	return fuse_regions_fsync(conn, node, 0);
 }
 
-/* The kernel tells a backing's one descriptor of an error once. */
-START_TEST(each_inode_is_told_of_an_error)
+/* Both inodes have written to the first backing since they were synced. */
+static void write_through_two(uint64_t other)
 {
-	const uint64_t other = NODE + 1, late = NODE + 2;
-
 	bind_both();
 	ck_assert_int_eq(fuse_regions_bind(conn, other, 0, 10, ids[0], 20, RW), 0);
 	ck_assert_int_eq(sync_node(other), 0);
 	sync_now();
 	write_at(0);
 	ck_assert_int_eq(fuse_regions_write(conn, other, "x", 1, 0, NULL, NULL), 1);
+}
+
+/* The kernel tells a backing's one descriptor of an error once. */
+START_TEST(each_inode_is_told_of_an_error)
+{
+	const uint64_t other = NODE + 1, late = NODE + 2;
+
+	write_through_two(other);
 	atomic_store(&sync_err, ENOSPC);
 	ck_assert_int_eq(sync_node(NODE), -ENOSPC);
 	atomic_store(&sync_err, 0);
@@ -301,12 +307,7 @@ START_TEST(two_inodes_are_told_at_once)
 	uint64_t other = NODE + 1, node = NODE;
 	pthread_t first, second;
 
-	bind_both();
-	ck_assert_int_eq(fuse_regions_bind(conn, other, 0, 10, ids[0], 20, RW), 0);
-	ck_assert_int_eq(sync_node(other), 0);
-	sync_now();
-	write_at(0);
-	ck_assert_int_eq(fuse_regions_write(conn, other, "x", 1, 0, NULL, NULL), 1);
+	write_through_two(other);
 	atomic_store(&in_sync, 0);
 	atomic_store(&hold_told, true);
 	atomic_store(&err_once, ENOSPC);
