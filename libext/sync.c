@@ -226,11 +226,12 @@ int fuse_regions_note_write(struct fuse_regions_conn *conn, uint64_t nodeid, uin
 {
 	struct backing *backing = backing_get_by_id(conn, id);
 	struct inode *inode = inode_get(conn, nodeid);
+	bool known = inode && backing;
 
-	if (inode && backing)
+	if (known)
 		mark_dirty_or_all(inode, backing);
 	inode_put(inode);
 	if (backing)
 		backing_put(backing);
-	return inode && backing ? 0 : -ENOENT;
+	return known ? 0 : -ENOENT;
 }
