@@ -64,7 +64,7 @@ if command -v strace >/dev/null && command -v fallocate >/dev/null; then
 	echo start >log
 	pid=$(the_pid)
 	strace -f -o trace -e trace=fallocate,ftruncate \
-		-e inject=fallocate,ftruncate:delay_enter=500000 -p "$pid" 2>attached &
+		-e inject=fallocate,ftruncate:delay_enter=3000000 -p "$pid" 2>attached &
 	eventually grep -q attached attached || fail "strace: $(cat attached)"
 	fallocate -z -o 0 -l 10 "$mnt/a" &
 	eventually grep -q DELAYED trace || fail "no system call: $(cat trace)"
