@@ -317,6 +317,7 @@ TEST(g5_write_that_grows_beside_a_dirty_gap)
 	p[PAGE] = 'x';
 	f->hang = 1u << OP_WRITE;
 	CHECK_EQ(pwrite(fd, "y", 1, 2 * PAGE), 1);
+	CHECK_EQ(f->hanging, 0);
 	f->hang = 0;
 	CHECK_OK(msync(p, 2 * PAGE, MS_SYNC));
 	expect_byte(fd, PAGE, 'x');
