@@ -320,7 +320,6 @@ TEST(w5_whole_file_region_stays)
 	expect_read(f, fd, 0, 2 * SIZE);
 }
 
-/* Growing takes nothing away: a region may wait there for the file to reach it. */
 /* FUSE takes it for empty, and its truncation for growth. */
 TEST(w5_shrink_of_a_whole_file_whose_size_lags)
 {
@@ -346,6 +345,7 @@ TEST(w5_shrink_of_a_whole_file_whose_size_lags)
 	CHECK(!memcmp(got + 100, zero, PAGE - 100));
 }
 
+/* Growing takes nothing away: a region may wait there for the file to reach it. */
 TEST(w5_grow_keeps_regions_past_the_size)
 {
 	struct srv *s = srv_new(NULL);
