@@ -253,12 +253,14 @@ TEST(g1_storm_of_signals)
 {
 	struct storm *w = begin(NULL);
 	struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
-	pid_t pid = test_fork();
+	pid_t pid;
 
+	/* before the fork: the first signal may come before the child runs at all */
+	CHECK_OK(sigaction(SIGUSR1, &sa, NULL));
+	pid = test_fork();
 	if (pid == 0) {
 		uint64_t until = now_ms() + test_storm_ms(2500);
 
-		CHECK_OK(sigaction(SIGUSR1, &sa, NULL));
 		while (now_ms() < until)
 			read_some(w);
 		_exit(0);
