@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "server.h"
+#include "world.h"
 
 struct srv *srv_new(const struct srv_opts *opts)
 {
@@ -268,6 +269,11 @@ void srv_abort(struct srv *s)
 {
 	if (!try_abort(s))
 		FAIL("cannot abort the connection: %m");
+}
+
+void srv_keep_dirty(const struct srv *s)
+{
+	CHECK_ZERO(sh("echo 0 >/sys/class/bdi/%u:%u/strict_limit", major(s->dev), minor(s->dev)));
 }
 
 void srv_until_hanging(struct tfile *f)

@@ -213,6 +213,12 @@ void srv_abort(struct srv *s);
 /* Detach: close the test's and the server's control channel. @ctl is -1 then. */
 void srv_close_ctl(struct srv *s);
 
+/*
+ * Leave pages dirty until somebody wants them written. FUSE's are under a strict limit,
+ * by which the flusher may send the first one at once.
+ */
+void srv_keep_dirty(const struct srv *s);
+
 /* Until a request for @f waits in its handler */
 void srv_until_hanging(struct tfile *f);
 

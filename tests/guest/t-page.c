@@ -314,6 +314,7 @@ TEST(g5_write_that_grows_beside_a_dirty_gap)
 	CHECK_ZERO(region_bind(f, 2 * PAGE, 14 * PAGE, b, 2 * PAGE, RW | FUSE_REGION_GROW));
 	p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	CHECK(p != MAP_FAILED);
+	srv_keep_dirty(f->srv);
 	p[PAGE] = 'x';
 	f->hang = 1u << OP_WRITE;
 	CHECK_EQ(pwrite(fd, "y", 1, 2 * PAGE), 1);
@@ -340,6 +341,7 @@ TEST(w4_lost_bytes_are_fsyncs_matter)
 	CHECK_OK(ftruncate(fd, 3 * PAGE + 100));
 	p = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	CHECK(p != MAP_FAILED);
+	srv_keep_dirty(f->srv);
 	lower->hook[OP_WRITE] = no_space;
 	p[0] = 'x';
 	CHECK_ERR(sync_file_range(fd, 0, PAGE, SYNC_FILE_RANGE_WRITE), ENOSPC);
@@ -350,103 +352,6 @@ TEST(w4_lost_bytes_are_fsyncs_matter)
 	expect_byte(fd, 3 * PAGE, 'z');
 	CHECK_ERR(fsync(fd), ENOSPC);
 	lower->hook[OP_WRITE] = NULL;
-}
-
-/* A whole file's backing has become longer, and FUSE does not know yet: the page shows what is there. */
-TEST(m1_store_behind_a_size_that_lags)
-{
-	const uint64_t shift = 100, longer = end + 1000, at = end + 500;
-	struct tfile *f = ends_there((struct srv_opts){ 0 }, end + shift);
-	unsigned char *p, got;
-	int fd;
-
-	fd = srv_open(f, O_RDWR);
-	CHECK_ZERO(region_bind(f, 0, 0, b, shift, RW));
-	pattern_write(b->fd, b->seed, end + shift, longer - end);
-	/* not a page-congruent shift, so it is FUSE's cache */
-	p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	CHECK(p != MAP_FAILED);
-	p[at] = 'x';
-	CHECK_EQ(p[at + 1], pattern_byte(b->seed, at + shift + 1));
-	CHECK_OK(msync(p, 2 * PAGE, MS_SYNC));
-	backing_bytes(b, &got, at + shift, 1);
-	CHECK_EQ(got, 'x');
-	expect_byte(fd, at, 'x');
-}
-
-/*
- * A mapping over a region's edge of a file whose second page is the end of a whole
- * file's backing: it has FUSE's cache behind it, and is stored into at @at.
- */
-static void stored_before_the_end(uint64_t at, unsigned char **p, int *fd)
-{
-	struct tfile *f = ends_there((struct srv_opts){ 0 }, end);
-	struct backing *head = backing_new(PAGE);
-
-	srv_register(f->srv, head);
-	*fd = srv_open(f, O_RDWR);
-	CHECK_ZERO(region_bind(f, 0, 0, b, 0, RW));
-	CHECK_ZERO(region_bind(f, 0, PAGE, head, 0, RW | FUSE_REGION_REPLACE));
-	*p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
-	CHECK(*p != MAP_FAILED);
-	(*p)[at] = 'x';
-}
-
-/* Of the backing, @len bytes at its old end are what somebody appended, and @at was stored into. */
-static void expect_appended(uint64_t at, size_t len)
-{
-	unsigned char got[PAGE];
-
-	backing_bytes(b, got, end, len);
-	CHECK_EQ(pattern_differs(got, b->seed, end, len), len);
-	backing_bytes(b, got, at, 1);
-	CHECK_EQ(got[0], 'x');
-}
-
-TEST(m1_stored_page_beside_what_others_append)
-{
-	unsigned char *p;
-	int fd;
-
-	stored_before_the_end(PAGE + 100, &p, &fd);
-	pattern_write(b->fd, b->seed, end, 1000);
-	CHECK_OK(msync(p, 2 * PAGE, MS_SYNC));
-	expect_appended(PAGE + 100, 1000);
-}
-
-/* The page is full, and then its end is cut off. */
-TEST(m1_stored_page_of_a_shorter_file_beside_what_others_append)
-{
-	struct tfile *f = ends_there((struct srv_opts){ 0 }, 3 * PAGE);
-	int fd = srv_open(f, O_RDWR);
-	unsigned char *p;
-
-	/* not a page-congruent shift, so it is FUSE's cache */
-	CHECK_ZERO(region_bind(f, 0, 0, b, 100, RW));
-	p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	CHECK(p != MAP_FAILED);
-	CHECK_EQ(p[PAGE], pattern_byte(b->seed, PAGE + 100));
-	CHECK_OK(ftruncate(fd, end - 100));
-	CHECK_OK(ftruncate(b->fd, end));
-	p[PAGE + 100] = 'x';
-	pattern_write(b->fd, b->seed, end, 1000);
-	CHECK_OK(msync(p, 2 * PAGE, MS_SYNC));
-	expect_appended(PAGE + 200, 1000);
-}
-
-/* The size that FUSE knows moves on to where the backing ends, before the page is written back. */
-TEST(m1_stored_page_beside_what_others_and_we_append)
-{
-	unsigned char *p;
-	int fd;
-
-	stored_before_the_end(PAGE + 100, &p, &fd);
-	pattern_write(b->fd, b->seed, end, 1000);
-	CHECK_EQ(pwrite(fd, "y", 1, (off_t)end + 1000), 1);
-	CHECK_OK(msync(p, 2 * PAGE, MS_SYNC));
-	expect_appended(PAGE + 100, 1000);
-	CHECK_EQ(pattern_differs(p + end, b->seed, end, 1000), 1000);
-	CHECK_EQ(p[end + 1000], 'y');
 }
 
 /* The region ends with the file, in the middle of a page that is stored into; then the file grows behind it. */
