@@ -42,16 +42,29 @@ static void fr_cache_filled(struct fr_inode *fi, struct folio *folio, size_t len
 	spin_unlock(&fi->holds_lock);
 }
 
-size_t fr_cache_length(struct fr_inode *fi, struct folio *folio)
+size_t fr_cache_length(struct fr_inode *fi, struct folio *folio, size_t *filled)
 {
-	u64 pos = folio_pos(folio), end = fr_eof(fi);
+	u64 pos = folio_pos(folio), end, short_end = U64_MAX;
+	const struct fr_node *root;
+	size_t len;
+	bool whole;
+	int idx;
 
-	spin_lock(&fi->holds_lock);
-	/* FUSE's size moves on with what is written by others than us */
-	if (fi->short_page == folio->index)
-		end = min_t(u64, end, max_t(u64, fi->short_end, i_size_read(fi->inode)));
-	spin_unlock(&fi->holds_lock);
-	return pos < end ? min_t(u64, folio_size(folio), end - pos) : 0;
+	idx = srcu_read_lock(&fi->conn->srcu);
+	root = fr_load_root(fi->map.root);
+	end = fr_read_eof(fi, root);
+	whole = fr_map_whole_tail(root);
+	srcu_read_unlock(&fi->conn->srcu, idx);
+	len = pos < end ? min_t(u64, folio_size(folio), end - pos) : 0;
+	/* Elsewhere the file ends where FUSE says, and FUSE may write through its cache */
+	if (whole) {
+		spin_lock(&fi->holds_lock);
+		if (fi->short_page == folio->index)
+			short_end = fi->short_end;
+		spin_unlock(&fi->holds_lock);
+	}
+	*filled = min_t(u64, len, short_end - pos);
+	return len;
 }
 
 /*

@@ -9,10 +9,11 @@
 extern const struct address_space_operations *fr_orig_aops;
 
 /*
- * How many bytes of a dirty folio are the file's? Not those that others have made
- * it longer by since it was filled, behind FUSE's back: it has zeroes there.
+ * How many bytes of a dirty folio are the file's? And with how many of these was it
+ * filled? Others may have made a whole file's backing longer since: behind @filled
+ * it has only what was stored into it, and zeroes.
  */
-size_t fr_cache_length(struct fr_inode *fi, struct folio *folio);
+size_t fr_cache_length(struct fr_inode *fi, struct folio *folio, size_t *filled);
 bool fr_cache_writable(struct fr_inode *fi, u64 start, u64 last);
 void fr_cache_sent_back(struct fr_inode *fi);
 

@@ -24,20 +24,17 @@ static bool fr_folio_bound(struct fr_inode *fi, struct folio *folio)
 	       fr_cache_writable(fi, start, last);
 }
 
-/*
- * Write a folio whose bytes are all bound, and which nobody else writes back.
- * It is dirty again where the backing was not to blame.
- */
-static int fr_folio_write(struct fr_inode *fi, struct folio *folio, size_t len)
+/* Write [@from, @to) of a folio. */
+static int fr_folio_write_part(struct fr_inode *fi, struct folio *folio,
+			       size_t from, size_t to)
 {
-	struct address_space *mapping = folio->mapping;
-	struct kiocb iocb = { .ki_pos = folio_pos(folio) };
+	struct kiocb iocb = { .ki_pos = folio_pos(folio) + from };
 	struct iov_iter it;
 	struct bio_vec bv;
-	ssize_t ret = 0;
+	ssize_t ret;
 
-	bvec_set_folio(&bv, folio, len, 0);
-	iov_iter_bvec(&it, ITER_SOURCE, &bv, 1, len);
+	bvec_set_folio(&bv, folio, to - from, from);
+	iov_iter_bvec(&it, ITER_SOURCE, &bv, 1, to - from);
 	/* What a write stopped at, the next one says */
 	while (iov_iter_count(&it)) {
 		struct fr_io io = {
@@ -48,19 +45,55 @@ static int fr_folio_write(struct fr_inode *fi, struct folio *folio, size_t len)
 
 		ret = fr_io_run(&io);
 		if (ret <= 0)
-			break;
+			return ret ?: -EIO;
 		iov_iter_advance(&it, ret);
 		iocb.ki_pos += ret;
 	}
-	fr_inode_set_written(fi);
-	if (ret > 0)
-		return 0;
-	/* A byte of it was unbound just now, or this task is being killed */
-	if (ret == -FR_ECHANGED || fatal_signal_pending(current)) {
-		mapping->a_ops->dirty_folio(mapping, folio);
-		return ret == -FR_ECHANGED ? ret : 0;
+	return 0;
+}
+
+/* The first byte of [@from, @to) that is zero, or that is not; @to: none, or not in this page */
+static size_t fr_folio_find(struct folio *folio, size_t from, size_t to,
+			    bool zero)
+{
+	const char *p, *found;
+
+	to = min(to, round_down(from, PAGE_SIZE) + PAGE_SIZE);
+	if (from == to)
+		return to;
+	p = kmap_local_folio(folio, from);
+	found = zero ? memchr(p, 0, to - from) : memchr_inv(p, 0, to - from);
+	if (found)
+		to = from + (found - p);
+	kunmap_local(p);
+	return to;
+}
+
+/*
+ * Write the @len first bytes of a folio, which are all bound, and which nobody
+ * else writes back; behind @filled only what was stored there. It is dirty again
+ * where the backing was not to blame.
+ */
+static int fr_folio_write(struct fr_inode *fi, struct folio *folio, size_t len,
+			  size_t filled)
+{
+	struct address_space *mapping = folio->mapping;
+	size_t from, to = filled;
+	int err;
+
+	err = fr_folio_write_part(fi, folio, 0, filled);
+	while (!err && to < len) {
+		from = fr_folio_find(folio, to, len, false);
+		to = fr_folio_find(folio, from, len, true);
+		err = fr_folio_write_part(fi, folio, from, to);
 	}
-	return ret ?: -EIO;
+	fr_inode_set_written(fi);
+	/* A byte of it was unbound just now, or this task is being killed */
+	if (err == -FR_ECHANGED || (err && fatal_signal_pending(current))) {
+		mapping->a_ops->dirty_folio(mapping, folio);
+		return err == -FR_ECHANGED ? err : 0;
+	}
+	return err;
 }
 
 /* Write back what is bound, and leave the rest for FUSE's own writepages. */
@@ -69,11 +102,11 @@ static int fr_writepages_bound(struct fr_inode *fi,
 			       struct writeback_control *wbc, bool *more)
 {
 	struct folio *folio = NULL;
-	size_t len;
+	size_t len, filled;
 	int err = 0;
 
 	while ((folio = writeback_iter(mapping, wbc, folio, &err))) {
-		len = fr_cache_length(fi, folio);
+		len = fr_cache_length(fi, folio, &filled);
 		if (!len) {
 			folio_unlock(folio);	/* truncated meanwhile */
 			continue;
@@ -86,7 +119,7 @@ static int fr_writepages_bound(struct fr_inode *fi,
 		}
 		folio_start_writeback(folio);
 		folio_unlock(folio);
-		err = fr_folio_write(fi, folio, len);
+		err = fr_folio_write(fi, folio, len, filled);
 		folio_end_writeback(folio);
 		if (err == -FR_ECHANGED) {
 			*more = true;
@@ -226,12 +259,12 @@ int fr_writepages(struct address_space *mapping, struct writeback_control *wbc)
 /* Write back a dirty folio that is all bound, and about to be dropped. */
 static int fr_folio_launder(struct fr_inode *fi, struct folio *folio)
 {
-	size_t len = fr_cache_length(fi, folio);
+	size_t filled, len = fr_cache_length(fi, folio, &filled);
 	int err;
 
 	if (!len || !folio_clear_dirty_for_io(folio))
 		return 0;
-	err = fr_folio_write(fi, folio, len);
+	err = fr_folio_write(fi, folio, len, filled);
 	if (err == -FR_ECHANGED)	/* dirty again, and not to be dropped */
 		return -EBUSY;
 	/* It stays, for whoever drops it may tell nobody */

@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "harness.h"
 
@@ -141,4 +142,37 @@ TEST(m1_stored_page_beside_what_others_and_we_append)
 	expect_appended(PAGE + 100, 1000);
 	CHECK_EQ(pattern_differs(p + end, b->seed, end, 1000), 1000);
 	CHECK_EQ(p[end + 1000], 'y');
+}
+
+/* FUSE learns of the new size before the page is written back. */
+TEST(m1_stored_page_beside_what_others_append_and_stat)
+{
+	struct statx stx;
+	unsigned char *p;
+	int fd;
+
+	stored_before_the_end(PAGE + 100, &p, &fd);
+	append(1000);
+	CHECK_OK(statx(fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_SIZE, &stx));
+	CHECK_EQ(stx.stx_size, end + 1000);
+	CHECK_OK(msync(p, 2 * PAGE, MS_SYNC));
+	expect_appended(PAGE + 100, 1000);
+}
+
+/* What is stored where the page had zeroes is the file's, for it is that long by now. */
+TEST(m1_store_among_what_others_append)
+{
+	unsigned char *p;
+	int fd;
+
+	stored_before_the_end(PAGE + 100, &p, &fd);
+	append(1000);
+	memset(p + end + 500, 'z', 3);
+	CHECK_OK(msync(p, 2 * PAGE, MS_SYNC));
+	for (uint64_t i = 0; i < 3; i++)
+		expect_byte(b->fd, end + 500 + i, 'z');
+	expect_byte(fd, end + 500, 'z');
+	expect_appended(PAGE + 100, 500);
+	expect_byte(b->fd, end + 503, pattern_byte(b->seed, end + 503));
+	expect_byte(b->fd, end + 999, pattern_byte(b->seed, end + 999));
 }
