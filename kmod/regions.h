@@ -323,6 +323,7 @@ ssize_t fr_write_iter(struct kiocb *iocb, struct iov_iter *from);
 ssize_t fr_write(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *from);
 void fr_write_done(struct fr_inode *fi, loff_t pos, size_t len);
 int fr_write_await_size(struct inode *inode);
+int fr_write_catch_up(struct fr_inode *fi, u64 eof);
 
 /* sync.c */
 int fr_fsync(struct file *file, loff_t start, loff_t end, int datasync);

@@ -311,14 +311,20 @@ static u64 fr_write_from(struct fr_inode *fi, u64 eof, u64 pos)
  * FUSE's size lags behind a whole-file region's backing, which ends at @eof. What
  * was stored before is of a file that ended earlier.
  */
-static int fr_write_catch_up(struct fr_inode *fi, u64 eof)
+int fr_write_catch_up(struct fr_inode *fi, u64 eof)
 {
 	u64 old = i_size_read(fi->inode);
 	struct fr_hold hold;
 	int err;
 
+	lockdep_assert_held_write(&fi->inode->i_rwsem);
 	if (likely(eof <= old))
 		return 0;
+	/* That page has none but the server's bytes */
+	if (fr_write_from(fi, old, eof) != old) {
+		fr_fuse_grow(fi->inode, eof);
+		return 0;
+	}
 	err = fr_grow_begin(fi, &hold, old, true);
 	if (err)
 		return err;

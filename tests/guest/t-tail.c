@@ -176,3 +176,26 @@ TEST(m1_store_among_what_others_append)
 	expect_byte(b->fd, end + 503, pattern_byte(b->seed, end + 503));
 	expect_byte(b->fd, end + 999, pattern_byte(b->seed, end + 999));
 }
+
+/* The page that FUSE takes for the last one is the server's, who does not answer. */
+TEST(g5_append_behind_a_size_that_lags_beside_a_dirty_gap)
+{
+	struct tfile *f = srv_stored((struct srv_opts){ .threads = true }, NULL, end, &b, NULL);
+	int fd = srv_open(f, O_RDWR), append_fd = srv_open(f, O_RDWR | O_APPEND);
+	unsigned char *p;
+
+	append(3 * PAGE - end);
+	CHECK_ZERO(region_bind(f, 0, 0, b, 0, RW));
+	CHECK_ZERO(region_unbind(f, 0, 2 * PAGE));
+	p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(p != MAP_FAILED);
+	srv_keep_dirty(f->srv);
+	p[PAGE] = 'x';
+	f->hang = 1u << OP_WRITE;
+	CHECK_EQ(write(append_fd, "y", 1), 1);
+	CHECK_EQ(f->hanging, 0);
+	f->hang = 0;
+	CHECK_OK(msync(p, 2 * PAGE, MS_SYNC));
+	expect_byte(fd, PAGE, 'x');
+	expect_byte(b->fd, 3 * PAGE, 'y');
+}
