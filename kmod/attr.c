@@ -49,27 +49,25 @@ static void fr_attr_let_writers_go(struct fr_inode *fi)
 	smp_store_release(&fi->truncating, false);
 }
 
-/* Ask the server, and trim what it has cut off, which ended at @old. */
-static int fr_attr_truncate(struct mnt_idmap *idmap, struct dentry *dentry,
-			    struct iattr *attr, loff_t old)
+/* Ask the server, and trim what it has cut off. */
+static int fr_attr_truncate(struct fr_inode *fi, struct mnt_idmap *idmap,
+			    struct dentry *dentry, struct iattr *attr)
 {
-	struct fr_inode *fi = fr_inode_find(d_inode(dentry));
-	bool shorter, longer;
+	loff_t old = attr->ia_valid & ATTR_OPEN ?
+			i_size_read(fi->inode) : fr_attr_size(idmap, dentry);
+	bool shorter, longer = attr->ia_size > old;
 	struct fr_hold hold;
 	int err = 0;
 
-	if (!fi)
-		return fr_orig_iops->setattr(idmap, dentry, attr);
 	/* A whole-file region's backing may be longer than FUSE knows */
 	shorter = attr->ia_size < old ||
 		  (!(attr->ia_valid & ATTR_OPEN) && attr->ia_size < fr_eof(fi));
-	longer = attr->ia_size > old && !shorter;
-	if (shorter)
-		fr_attr_stop_writers(fi);
 	if (longer)
 		err = fr_grow_begin(fi, &hold, old, true);
 	if (err)
-		goto out;
+		return err;
+	if (shorter)
+		fr_attr_stop_writers(fi);
 	err = fr_orig_iops->setattr(idmap, dentry, attr);
 	/* FUSE has dropped the page that the file ended in */
 	if (longer)
@@ -85,26 +83,29 @@ static int fr_attr_truncate(struct mnt_idmap *idmap, struct dentry *dentry,
 		fr_bind_trim(fi, attr->ia_size);
 	if (shorter)
 		fr_attr_let_writers_go(fi);
-out:
-	fr_inode_put(fi);
 	return err;
 }
 
 static int fr_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 		      struct iattr *attr)
 {
-	loff_t old;
-	int err;
+	struct fr_inode *fi;
+	int err = 0;
 
 	atomic_inc(&fr_pending);
-	if (attr->ia_valid & ATTR_SIZE) {
-		old = attr->ia_valid & ATTR_OPEN ?
-			i_size_read(d_inode(dentry)) :
-			fr_attr_size(idmap, dentry);
-		err = fr_attr_truncate(idmap, dentry, attr, old);
-	} else {
+	fi = fr_inode_find(d_inode(dentry));
+	/*
+	 * The answer may tell FUSE of a size that it did not know. Then it zeroes
+	 * what pages have behind the old one, be it dirty.
+	 */
+	if (fi && !(attr->ia_valid & ATTR_OPEN))
+		err = fr_write_catch_up(fi, fr_eof(fi));
+	if (!err && fi && (attr->ia_valid & ATTR_SIZE))
+		err = fr_attr_truncate(fi, idmap, dentry, attr);
+	else if (!err)
 		err = fr_orig_iops->setattr(idmap, dentry, attr);
-	}
+	if (fi)
+		fr_inode_put(fi);
 	fr_pending_done();
 	return err;
 }

@@ -68,6 +68,20 @@ TEST(m1_store_behind_a_size_that_lags)
 	expect_stored(p, fd);
 }
 
+/* The answer tells FUSE of the size, which then zeroes what is behind the old one. */
+TEST(m1_store_behind_a_size_that_lags_beside_chmod)
+{
+	unsigned char *p;
+	int fd;
+
+	struct tfile *f = stored_behind_the_end(&p, &fd);
+
+	f->size = end + 1000;
+	CHECK_OK(fchmod(fd, 0600));
+	CHECK_OK(msync(p, 2 * PAGE, MS_SYNC));
+	expect_stored(p, fd);
+}
+
 /*
  * A mapping over a region's edge of a file whose second page is the end of a whole
  * file's backing: it has FUSE's cache behind it, and is stored into at @at.
@@ -157,6 +171,20 @@ TEST(m1_stored_page_beside_what_others_append_and_stat)
 	CHECK_EQ(stx.stx_size, end + 1000);
 	CHECK_OK(msync(p, 2 * PAGE, MS_SYNC));
 	expect_appended(PAGE + 100, 1000);
+}
+
+/* It is cut behind the end that FUSE knows, and before the one that it has. */
+TEST(m1_stored_page_beside_what_others_append_and_truncate)
+{
+	unsigned char *p;
+	int fd;
+
+	stored_before_the_end(PAGE + 100, &p, &fd);
+	append(1000);
+	CHECK_OK(ftruncate(fd, (off_t)end + 500));
+	CHECK_OK(msync(p, 2 * PAGE, MS_SYNC));
+	expect_appended(PAGE + 100, 500);
+	CHECK_EQ(pattern_differs(p + end, b->seed, end, 500), 500);
 }
 
 /* What is stored where the page had zeroes is the file's, for it is that long by now. */
