@@ -185,7 +185,7 @@ static int fr_hold_await_writer(struct fr_inode *fi, pgoff_t first,
 int fr_hold_flush(struct fr_inode *fi, u64 start, u64 last, bool locked)
 {
 	struct address_space *mapping = fi->inode->i_mapping;
-	int err = 0;
+	int again, err = 0;
 
 	if (!mapping->nrpages && !READ_ONCE(fi->sent_back))
 		return 0;
@@ -195,10 +195,12 @@ int fr_hold_flush(struct fr_inode *fi, u64 start, u64 last, bool locked)
 	if (err)
 		return err;
 	err = fr_cache_flush(fi, start, last, false);
-	if (!err && fr_hold_dirty(mapping, start >> PAGE_SHIFT,
-				  last >> PAGE_SHIFT))
-		err = fr_cache_flush(fi, start, last, false);
-	return err;
+	if (fr_hold_dirty(mapping, start >> PAGE_SHIFT, last >> PAGE_SHIFT)) {
+		again = fr_cache_flush(fi, start, last, false);
+		err = err ?: again;
+	}
+	/* A backing may have refused the write of a task that is being killed */
+	return fatal_signal_pending(current) ? -EINTR : err;
 }
 
 /* True: writers know that somebody stores, and no page is old because of one. */
