@@ -42,8 +42,9 @@ static void fr_inode_free(struct fr_inode *fi)
 
 	/* Without waiting for the backings' disks: this may be any task */
 	fr_splice_part(fi, fi->map.root, &all, 1, false);
-	fr_map_destroy(&fi->map);
+	/* First, for the last reference to a backing is to go in this task */
 	fr_bind_end(fi);
+	fr_map_destroy(&fi->map);
 	fr_conn_put(fi->conn);
 	atomic_long_dec(&fr_live_inodes);
 	kfree_rcu(fi, rcu);
