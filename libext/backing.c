@@ -55,6 +55,9 @@ int reopen(int fd, int flags)
 	return copy < 0 ? -errno : copy;
 }
 
+/* Status flags of a descriptor that ours has too, when its file is opened anew */
+#define KEPT_FLAGS (O_ACCMODE | O_SYNC | O_DSYNC | O_NOATIME)
+
 /*
  * A descriptor for pread and pwrite. O_APPEND would send every write to the
  * backing's end, and O_DIRECT would refuse most offsets, so they must go.
@@ -64,7 +67,7 @@ static int duplicate(int fd, int flags)
 	int copy;
 
 	if (flags & (O_APPEND | O_DIRECT))
-		return reopen(fd, flags & (O_ACCMODE | O_SYNC | O_DSYNC | O_NOATIME));
+		return reopen(fd, flags & KEPT_FLAGS);
 	copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	return copy < 0 ? -errno : copy;
 }
@@ -135,6 +138,21 @@ static struct backing *new_backing(struct fuse_regions_conn *conn)
 	return backing;
 }
 
+/*
+ * Each open file is told of a lost write once. The module has the one that was registered, and
+ * syncs by it: one of our own is told all the same. Only now, when the module has said that the
+ * file is none of this connection: the server may be busy with the call that made it come here.
+ */
+static void own_open_file(struct backing *backing)
+{
+	int fd = reopen(backing->fd, fcntl(backing->fd, F_GETFL) & KEPT_FLAGS);
+
+	if (fd < 0)
+		return; /* it was opened with rights that are gone */
+	close(backing->fd);
+	backing->fd = fd;
+}
+
 int fuse_regions_backing_open(struct fuse_regions_conn *conn, int fd)
 {
 	cleanup(put_backing) struct backing *backing = NULL;
@@ -161,6 +179,7 @@ int fuse_regions_backing_open(struct fuse_regions_conn *conn, int fd)
 		if (id < 0)
 			return id;
 		backing->id = id;
+		own_open_file(backing);
 	}
 	err = store(conn, backing);
 	if (err)

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fuse_lowlevel.h>
@@ -24,6 +25,7 @@ static struct {
 	uint32_t abi_version; /* with EPROTONOSUPPORT */
 	uint64_t features;
 	uint32_t max_stack_depth; /* that was asked for */
+	unsigned int backing_opened;
 	int last_id; /* of backings */
 	int closed_id;
 } kernel;
@@ -40,6 +42,8 @@ static int answer(int err)
 int attach_open(const char *path, int flags, ...)
 {
 	ck_assert_int_eq(flags & (O_RDWR | O_CLOEXEC), O_RDWR | O_CLOEXEC);
+	if (!strncmp(path, "/proc/self/fd/", 14))
+		return open(path, flags);
 	if (!strcmp(path, FUSE_REGIONS_DEVICE)) {
 		if (kernel.open_module)
 			return answer(kernel.open_module);
@@ -87,6 +91,7 @@ int attach_ioctl(int fd, unsigned long request, ...)
 		return answer(kernel.clone);
 	case FUSE_REGIONS_IOC_BACKING_OPEN:
 		ck_assert_int_eq(fd, fuse_fd);
+		kernel.backing_opened++;
 		return answer(kernel.backing_open) ?: ++kernel.last_id;
 	case FUSE_REGIONS_IOC_BACKING_CLOSE:
 		kernel.closed_id = *(int *)arg;
@@ -250,6 +255,39 @@ START_TEST(attached)
 }
 END_TEST
 
+/* How many descriptors of @file there are that share its struct file, or do not */
+static unsigned int count_descriptors(int file, bool shared)
+{
+	struct stat wanted, st;
+	unsigned int nr = 0;
+
+	ck_assert_int_eq(fstat(file, &wanted), 0);
+	ck_assert_int_eq(fcntl(file, F_SETFL, O_RDWR | O_NONBLOCK), 0);
+	for (int fd = 0; fd < 256; fd++)
+		if (fd != file && fstat(fd, &st) == 0 && st.st_ino == wanted.st_ino &&
+		    st.st_dev == wanted.st_dev)
+			nr += shared == !!(fcntl(fd, F_GETFL) & O_NONBLOCK);
+	return nr;
+}
+
+/* The kernel tells each struct file of lost bytes: the library's is not the module's. */
+START_TEST(backing_with_a_file_of_its_own)
+{
+	int file = memfd_create("backing", MFD_CLOEXEC), id;
+
+	open_conn(0);
+	kernel.backing_opened = 0;
+	id = fuse_regions_backing_open(conn, file);
+	ck_assert_int_gt(id, 0);
+	ck_assert_uint_eq(kernel.backing_opened, 1);
+	ck_assert_uint_eq(count_descriptors(file, true), 0);
+	ck_assert_uint_eq(count_descriptors(file, false), 1);
+	fuse_regions_close(conn);
+	ck_assert_uint_eq(count_descriptors(file, false), 0);
+	close(file);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("libext attach");
@@ -258,6 +296,7 @@ int main(void)
 			no_second_dev_fuse, session_that_can_not_be_cloned, attach_that_is_refused,
 			other_version, module_that_does_not_read, no_privilege_to_register,
 			asked_not_to_look);
-	unit_tcase_with(suite, "kernel mode", setup, NULL, trial_that_fails_otherwise, attached);
+	unit_tcase_with(suite, "kernel mode", setup, NULL, trial_that_fails_otherwise, attached,
+			backing_with_a_file_of_its_own);
 	return unit_run(suite);
 }
