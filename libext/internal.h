@@ -41,6 +41,7 @@
  * @id:		the kernel's id, or our own
  * @fd:		ours
  * @access:	FR_READ | FR_WRITE: what @fd is open for
+ * @noted:	the server has written to it by itself, whatever @access says
  * @sync_lock:	held from a sync until what that said is in @err and @err_at
  * @err:	what the last sync that failed said; conn->lock
  * @err_at:	and its number among the connection's failures; conn->lock
@@ -55,6 +56,7 @@ struct backing {
 	uint32_t id;
 	int fd;
 	unsigned int access;
+	atomic_bool noted;
 	pthread_mutex_t sync_lock;
 	int err;
 	uint64_t err_at;

@@ -145,7 +145,7 @@ static int sync_fd(const struct backing *backing, int datasync)
 	if (ret == 0 || errno == EINVAL)
 		return 0; /* there is nothing to sync on such a file system */
 	/* Nor for who can't write; but ext4, when it gave up, says so of what was written. */
-	if (errno == EROFS && !(backing->access & FR_WRITE))
+	if (errno == EROFS && !(backing->access & FR_WRITE) && !backing->noted)
 		return 0;
 	return -errno;
 }
@@ -228,8 +228,10 @@ int fuse_regions_note_write(struct fuse_regions_conn *conn, uint64_t nodeid, uin
 	struct inode *inode = inode_get(conn, nodeid);
 	bool known = inode && backing;
 
-	if (known)
+	if (known) {
+		backing->noted = true;
 		mark_dirty_or_all(inode, backing);
+	}
 	inode_put(inode);
 	if (backing)
 		backing_put(backing);

@@ -223,8 +223,7 @@ START_TEST(read_only_since_the_write)
 }
 END_TEST
 
-/* On a file system that is always so */
-START_TEST(read_only_all_the_time)
+static uint32_t register_read_only(void)
 {
 	char path[32];
 	int fd, id;
@@ -234,8 +233,14 @@ START_TEST(read_only_all_the_time)
 	id = fuse_regions_backing_open(conn, fd);
 	ck_assert_int_gt(id, 0);
 	close(fd);
-	ck_assert_int_eq(fuse_regions_bind(conn, NODE, 0, 10, (uint32_t)id, 0, FUSE_REGION_READ),
-			 0);
+	return (uint32_t)id;
+}
+
+/* On a file system that is always so */
+START_TEST(read_only_all_the_time)
+{
+	ck_assert_int_eq(
+		fuse_regions_bind(conn, NODE, 0, 10, register_read_only(), 0, FUSE_REGION_READ), 0);
 	atomic_store(&sync_err, EROFS);
 	sync_now();
 	atomic_store(&sync_err, 0);
@@ -257,6 +262,20 @@ START_TEST(what_is_noted)
 	expect_syncs(0, 0);
 	ck_assert_int_eq(fuse_regions_note_write(conn, NODE, 12345), -ENOENT);
 	ck_assert_int_eq(fuse_regions_note_write(conn, NODE + 1, ids[1]), -ENOENT);
+}
+END_TEST
+
+/* Registered for reading, it was written to by the server all the same. */
+START_TEST(read_only_but_noted)
+{
+	uint32_t id = register_read_only();
+
+	ck_assert_int_eq(fuse_regions_bind(conn, NODE, 0, 10, id, 0, FUSE_REGION_READ), 0);
+	sync_now();
+	ck_assert_int_eq(fuse_regions_note_write(conn, NODE, id), 0);
+	atomic_store(&sync_err, EROFS);
+	ck_assert_int_eq(fuse_regions_fsync(conn, NODE, 0), -EROFS);
+	atomic_store(&sync_err, 0);
 }
 END_TEST
 
@@ -374,7 +393,7 @@ int main(void)
 	unit_tcase_with(suite, "sync", setup, teardown, what_was_written_once,
 			written_before_forget, failed_sync_is_tried_again, what_cannot_be_synced,
 			read_only_since_the_write, read_only_all_the_time, what_is_noted,
-			each_inode_is_told_of_an_error, two_inodes_are_told_at_once,
-			write_under_way, two_at_once);
+			read_only_but_noted, each_inode_is_told_of_an_error,
+			two_inodes_are_told_at_once, write_under_way, two_at_once);
 	return unit_run(suite);
 }
