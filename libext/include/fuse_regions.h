@@ -523,10 +523,12 @@ ssize_t fuse_regions_write(struct fuse_regions_conn *conn, uint64_t nodeid, cons
  *
  * A backing's error is told to each inode that wrote to it through this
  * library, once (or again, if syncs of other inodes failed meanwhile): not to
- * each of its descriptors, of which the library does not know. The kernel tells
- * the library but once, and not if the server's own fsync(2), or O_SYNC write,
- * of the descriptor that it registered was told first. So what a server writes
- * there by itself it gives to fuse_regions_note_write(), and syncs by this.
+ * each of its descriptors, of which the library does not know, and not after
+ * fuse_regions_forget(), as with inodes that any file system forgets. The kernel
+ * tells the library but once, and in user mode not if the server's own fsync(2),
+ * or O_SYNC write, of the descriptor that it registered was told first. So what a
+ * server changes there by itself it gives to fuse_regions_note_write(), and syncs
+ * by this.
  *
  * Return: 0 or a negative errno (fsync(2)'s, -ENOMEM); the backings that
  * failed are tried again by the next call.
@@ -539,10 +541,14 @@ int fuse_regions_fsync(struct fuse_regions_conn *conn, uint64_t nodeid, int data
  * @nodeid:	the inode whose bytes were written
  * @backing:	id of the backing that they were written to
  *
- * For a server that writes to a backing without this library: after writing,
- * and before the reply.
+ * For a server that writes to a backing, truncates it or punches holes into it
+ * without this library: after that, and before the reply. Where the inode may be
+ * synced meanwhile, before it as well: that sync is then told of an error that
+ * another inode's sync met in these bytes. (The kernel sends no FSYNC beside a
+ * WRITE that extends the file, a SETATTR of the size or a FALLOCATE.)
  *
- * Return: 0; -ENOENT: no such id, or the inode has no regions.
+ * Return: 0; -ENOENT: no such id (fuse_regions_backing_close() ends it, so close
+ * it later), or the inode has no regions: its first fsync syncs all.
  */
 int fuse_regions_note_write(struct fuse_regions_conn *conn, uint64_t nodeid, uint32_t backing);
 
