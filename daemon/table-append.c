@@ -33,8 +33,7 @@ static ssize_t append(struct tablefs *tablefs, struct table_node *node, fuse_ino
 	n = pwritev2(node->backings[0]->fd, &iov, 1, 0, RWF_APPEND);
 	if (n < 0)
 		return -errno;
-	/* The library syncs it: our own fsync would take an error from the other files. */
-	fuse_regions_note_write(conn, nodeid, (uint32_t)node->backings[0]->id);
+	table_wrote(tablefs, nodeid, node->backings[0]);
 	/* Where it has no cache of its own, the kernel leaves these to us. */
 	if (flags & O_DSYNC)
 		err = fuse_regions_fsync(conn, nodeid, (flags & O_SYNC) != O_SYNC);

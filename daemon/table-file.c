@@ -69,6 +69,13 @@ static size_t first_region(const struct table_file *file, uint64_t offset)
 	return low;
 }
 
+void table_wrote(const struct tablefs *tablefs, fuse_ino_t nodeid,
+		 const struct table_backing *backing)
+{
+	/* An inode that is not known is not bound yet: then its first fsync syncs all. */
+	fuse_regions_note_write(tablefs->fs->conn, nodeid, (uint32_t)backing->id);
+}
+
 void table_changed(struct table_node *node, uint64_t offset, uint64_t length)
 {
 	const struct table_file *file = node->file;

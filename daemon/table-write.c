@@ -197,14 +197,18 @@ void tablefs_fsync(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct fuse_
 
 /* --- setattr --- */
 
-static int truncate_whole(struct table_node *node, uint64_t size)
+static int truncate_whole(const struct tablefs *tablefs, const struct table_node *node,
+			  fuse_ino_t nodeid, uint64_t size)
 {
 	const struct table_region *region = &node->file->regions[0];
+	const struct table_backing *backing = node->backings[0];
 
 	if (size > (uint64_t)INT64_MAX - region->backing_offset)
 		return -EFBIG;
-	return ftruncate(node->backings[0]->fd, (off_t)(size + region->backing_offset)) < 0 ? -errno
-											    : 0;
+	if (ftruncate(backing->fd, (off_t)(size + region->backing_offset)) < 0)
+		return -errno;
+	table_wrote(tablefs, nodeid, backing);
+	return 0;
 }
 
 static int truncate_node(struct tablefs *tablefs, struct table_node *node, fuse_ino_t nodeid,
@@ -217,7 +221,7 @@ static int truncate_node(struct tablefs *tablefs, struct table_node *node, fuse_
 	/* An open that binds the file meanwhile is to see what is cut. */
 	pthread_mutex_lock(&tablefs->bind_lock);
 	if (node->file->whole) {
-		err = truncate_whole(node, size);
+		err = truncate_whole(tablefs, node, nodeid, size);
 		table_changed(node, 0, 0);
 	} else {
 		/* Without node->lock: it may wait for reads, which take it. */
@@ -294,10 +298,19 @@ void tablefs_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int t
 
 /* --- fallocate --- */
 
-/* Do it to one run of bytes. 0 or a negative errno. */
-static int fallocate_extent(struct tablefs *tablefs, struct table_node *node, int mode,
-			    const struct fuse_regions_extent *extent)
+static const struct table_backing *find_backing(const struct table_node *node, uint32_t id)
 {
+	for (size_t i = 0; i < node->nr_watched; i++)
+		if (node->watched[i].backing->id == (int)id)
+			return node->watched[i].backing;
+	return NULL;
+}
+
+/* Do it to one run of bytes. 0 or a negative errno. */
+static int fallocate_extent(struct tablefs *tablefs, struct table_node *node, fuse_ino_t nodeid,
+			    int mode, const struct fuse_regions_extent *extent)
+{
+	const struct table_backing *backing = NULL;
 	off_t offset = (off_t)(extent->flags ? extent->backing_offset : extent->offset);
 	bool zero = mode & FALLOC_FL_PUNCH_HOLE;
 	int fd;
@@ -306,16 +319,19 @@ static int fallocate_extent(struct tablefs *tablefs, struct table_node *node, in
 		return zero ? -EROFS : 0; /* what is there need not be allocated */
 	if (!extent->flags && zero && node->gaps < 0)
 		return 0; /* zeroes already */
-	fd = -1;
-	for (size_t i = 0; extent->flags && i < node->nr_watched && fd < 0; i++)
-		if (node->watched[i].backing->id == (int)extent->backing)
-			fd = node->watched[i].backing->fd;
-	if (!extent->flags)
+	if (extent->flags) {
+		backing = find_backing(node, extent->backing);
+		fd = backing ? backing->fd : -EIO;
+	} else {
 		fd = table_gaps(tablefs, node);
+	}
 	if (fd < 0)
-		return extent->flags ? -EIO : fd;
-	return fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, offset, (off_t)extent->length) < 0 ? -errno
-											    : 0;
+		return fd;
+	if (fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, offset, (off_t)extent->length) < 0)
+		return -errno;
+	if (backing)
+		table_wrote(tablefs, nodeid, backing);
+	return 0;
 }
 
 /* @check: only find out whether a region is in the way. */
@@ -334,7 +350,7 @@ static int fallocate_range(struct tablefs *tablefs, struct table_node *node, fus
 		if (extent.length > end - offset)
 			extent.length = end - offset;
 		if (!check)
-			err = fallocate_extent(tablefs, node, mode, &extent);
+			err = fallocate_extent(tablefs, node, nodeid, mode, &extent);
 		else if (extent.flags && !(extent.flags & FUSE_REGION_WRITE))
 			err = -EROFS;
 		offset += extent.length;
@@ -343,7 +359,8 @@ static int fallocate_range(struct tablefs *tablefs, struct table_node *node, fus
 }
 
 /* The backing's size is the file's. */
-static int fallocate_whole(struct table_node *node, int mode, uint64_t offset, uint64_t length)
+static int fallocate_whole(const struct table_node *node, int mode, uint64_t offset,
+			   uint64_t length)
 {
 	uint64_t skipped = node->file->regions[0].backing_offset;
 	int fd = node->backings[0]->fd, keep = mode & FALLOC_FL_KEEP_SIZE;
@@ -374,8 +391,11 @@ static int do_fallocate(struct tablefs *tablefs, struct table_node *node, fuse_i
 	mode &= FALLOC_FL_KEEP_SIZE;
 	if (zero)
 		mode |= FALLOC_FL_PUNCH_HOLE;
-	if (node->file->whole)
-		return fallocate_whole(node, mode, offset, length);
+	if (node->file->whole) {
+		err = fallocate_whole(node, mode, offset, length);
+		table_wrote(tablefs, nodeid, node->backings[0]);
+		return err;
+	}
 	if (zero)
 		err = fallocate_range(tablefs, node, nodeid, mode, offset, length, true);
 	if (!err)

@@ -164,6 +164,13 @@ void table_touch(struct table_node *node);
 /* These bytes of the file were written to, which is news for others with the same backings. */
 void table_changed(struct table_node *node, uint64_t offset, uint64_t length);
 
+/*
+ * This process changed a backing by itself. The library syncs it: our own fsync would
+ * take an error from the other files that are bound to it.
+ */
+void table_wrote(const struct tablefs *tablefs, fuse_ino_t nodeid,
+		 const struct table_backing *backing);
+
 /* Take note of what the backings say about changes. The lock is held. */
 void table_look_at_backings(struct table_node *node);
 
