@@ -377,13 +377,15 @@ static int check_descriptors(struct tablefs *tablefs)
 	size_t nr = 0, gaps = count_files_with_gaps(&tablefs->table), wanted;
 	struct rlimit limit;
 
+	if (tablefs->fs->single_thread)
+		threads = 1;
 	twalk_r(tablefs->backings, count_backing, &nr);
 	wanted = 2 * nr + gaps + 5 * (size_t)threads + 14;
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || wanted <= limit.rlim_cur)
 		return FS_OK;
-	fs_error("%s: %zu backings and %zu files with gaps to write to take %zu descriptors, "
-		 "and there may be %ju (ulimit -Hn)",
-		 tablefs->fs->source, nr, gaps, wanted, (uintmax_t)limit.rlim_cur);
+	fs_error("%s: %zu backings, %zu files with gaps to write to and %u threads take "
+		 "%zu descriptors, and there may be %ju (ulimit -Hn)",
+		 tablefs->fs->source, nr, gaps, threads, wanted, (uintmax_t)limit.rlim_cur);
 	return FS_FAILED;
 }
 

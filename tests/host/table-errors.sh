@@ -46,14 +46,14 @@ for ((i = 0; i < 40; i++)); do
 	cp data "data.$i"
 	echo "file.$i 0 1000 data.$i 0"
 done >many
-refused 1 "many: 40 backings and 0 files with gaps to write to take 144 descriptors, and there may be 100" \
+refused 1 "many: 40 backings, 0 files with gaps to write to and 10 threads take 144 descriptors, and there may be 100" \
 	prlimit --nofile=100 regionfs table many "$mnt"
 # What is written to gaps takes one a file.
 for ((i = 0; i < 40; i++)); do
 	echo "file.$i size 1000 rw"
 	echo "file.$i 0 100 data.1 0"
 done >many
-refused 1 "many: 1 backings and 40 files with gaps to write to take 106 descriptors, and there may be 100" \
+refused 1 "many: 1 backings, 40 files with gaps to write to and 10 threads take 106 descriptors, and there may be 100" \
 	prlimit --nofile=100 regionfs table many "$mnt"
 # shellcheck disable=SC2086 # several options
 prlimit --nofile=106 regionfs table many "$mnt" ${REGIONFS_OPTIONS:-} 2>said || fail "$(cat said)"
