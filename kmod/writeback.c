@@ -244,8 +244,6 @@ int fr_writepages(struct address_space *mapping, struct writeback_control *wbc)
 			wbc->nr_to_write = nr_to_write;
 			fr_cache_sent_back(fi);
 			err = fr_writepages_rest(fi, mapping, wbc) ?: err;
-			/* He may have put it where it is bound */
-			fr_inode_set_written(fi);
 		}
 	} else {
 		if (fi)
@@ -296,10 +294,8 @@ int fr_launder_folio(struct folio *folio)
 		   fr_folio_bound(fi, folio)) {
 		err = fr_folio_launder(fi, folio);
 	} else {
-		if (fi) {
+		if (fi)
 			fr_cache_sent_back(fi);
-			fr_inode_set_written(fi);
-		}
 		err = fr_orig_aops->launder_folio(folio);
 		if (err == -ENOMEM)	/* as in fr_folio_redirty() */
 			folio->mapping->a_ops->dirty_folio(folio->mapping,
