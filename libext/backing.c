@@ -142,15 +142,52 @@ static struct backing *new_backing(struct fuse_regions_conn *conn)
  * Each open file is told of a lost write once. The module has the one that was registered, and
  * syncs by it: one of our own is told all the same. Only now, when the module has said that the
  * file is none of this connection: the server may be busy with the call that made it come here.
+ * None is closed, for that would take this process's locks (fcntl(2)) from the file.
  */
-static void own_open_file(struct backing *backing)
+static int open_once_more(int fd, int flags)
 {
-	int fd = reopen(backing->fd, fcntl(backing->fd, F_GETFL) & KEPT_FLAGS);
+	int copy = reopen(fd, flags & KEPT_FLAGS);
 
-	if (fd < 0)
-		return; /* it was opened with rights that are gone */
-	close(backing->fd);
-	backing->fd = fd;
+	/* Else it was opened with rights that are gone */
+	return copy < 0 ? duplicate(fd, flags) : copy;
+}
+
+static int register_with_kernel(struct backing *backing, int fd)
+{
+	int id = kernel_backing_open(backing->conn, fd);
+
+	if (id < 0)
+		return id;
+	backing->id = id;
+	return 0;
+}
+
+static int open_ours(struct backing *backing, int fd, int flags)
+{
+	backing->fd = duplicate(fd, flags);
+	/* A file that can only be appended to (chattr +a) can be read, and that is all. */
+	if (backing->fd == -EPERM && backing->access == (FR_READ | FR_WRITE)) {
+		backing->fd = reopen(fd, O_RDONLY);
+		backing->access = FR_READ;
+	}
+	return backing->fd < 0 ? backing->fd : 0;
+}
+
+static int open_and_register(struct backing *backing, int fd, int flags)
+{
+	bool kernel = backing->conn->control >= 0;
+	int err;
+
+	/* Some file systems go by flags of @fd that must not be: then the kernel gets ours. */
+	if (!kernel || flags & (O_APPEND | O_DIRECT)) {
+		err = open_ours(backing, fd, flags);
+		return !err && kernel ? register_with_kernel(backing, backing->fd) : err;
+	}
+	err = register_with_kernel(backing, fd);
+	if (err)
+		return err;
+	backing->fd = open_once_more(fd, flags);
+	return backing->fd < 0 ? backing->fd : 0;
 }
 
 int fuse_regions_backing_open(struct fuse_regions_conn *conn, int fd)
@@ -165,22 +202,9 @@ int fuse_regions_backing_open(struct fuse_regions_conn *conn, int fd)
 	if (!backing)
 		return -ENOMEM;
 	backing->access = access;
-	backing->fd = duplicate(fd, flags);
-	/* A file that can only be appended to (chattr +a) can be read, and that is all. */
-	if (backing->fd == -EPERM && access == (FR_READ | FR_WRITE)) {
-		backing->fd = reopen(fd, O_RDONLY);
-		backing->access = FR_READ;
-	}
-	if (backing->fd < 0)
-		return backing->fd;
-	if (conn->control >= 0) {
-		/* Ours, for some file systems go by flags of @fd that must not be */
-		id = kernel_backing_open(conn, backing->fd);
-		if (id < 0)
-			return id;
-		backing->id = id;
-		own_open_file(backing);
-	}
+	err = open_and_register(backing, fd, flags);
+	if (err)
+		return err;
 	err = store(conn, backing);
 	if (err)
 		return err;

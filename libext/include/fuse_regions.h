@@ -525,10 +525,10 @@ ssize_t fuse_regions_write(struct fuse_regions_conn *conn, uint64_t nodeid, cons
  * library, once (or again, if syncs of other inodes failed meanwhile): not to
  * each of its descriptors, of which the library does not know, and not after
  * fuse_regions_forget(), as with inodes that any file system forgets. The kernel
- * tells the library but once, and in user mode not if the server's own fsync(2),
- * or O_SYNC write, of the descriptor that it registered was told first. So what a
- * server changes there by itself it gives to fuse_regions_note_write(), and syncs
- * by this.
+ * tells the library but once; and in user mode, or where the file may not be opened
+ * once more, not if the server's own fsync(2), or O_SYNC write, of the descriptor
+ * that it registered was told first. So what a server changes there by itself it
+ * gives to fuse_regions_note_write(), and syncs by this.
  *
  * Return: 0 or a negative errno (fsync(2)'s, -ENOMEM); the backings that
  * failed are tried again by the next call.

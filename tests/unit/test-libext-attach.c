@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fuse_lowlevel.h>
@@ -288,6 +289,36 @@ START_TEST(backing_with_a_file_of_its_own)
 }
 END_TEST
 
+/* Does another process find @file locked? */
+static bool is_locked(int file)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		struct flock lock = { .l_type = F_WRLCK };
+
+		_exit(fcntl(file, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	return WEXITSTATUS(status);
+}
+
+/* To close a descriptor ends the process's locks of that file. */
+START_TEST(backing_that_is_locked)
+{
+	int file = memfd_create("backing", MFD_CLOEXEC);
+	struct flock lock = { .l_type = F_WRLCK };
+
+	open_conn(0);
+	ck_assert_int_eq(fcntl(file, F_SETLK, &lock), 0);
+	ck_assert_int_gt(fuse_regions_backing_open(conn, file), 0);
+	ck_assert(is_locked(file));
+	fuse_regions_close(conn);
+	close(file);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("libext attach");
@@ -297,6 +328,6 @@ int main(void)
 			other_version, module_that_does_not_read, no_privilege_to_register,
 			asked_not_to_look);
 	unit_tcase_with(suite, "kernel mode", setup, NULL, trial_that_fails_otherwise, attached,
-			backing_with_a_file_of_its_own);
+			backing_with_a_file_of_its_own, backing_that_is_locked);
 	return unit_run(suite);
 }
