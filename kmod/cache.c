@@ -68,6 +68,20 @@ size_t fr_cache_length(struct fr_inode *fi, struct folio *folio, size_t *filled)
 }
 
 /*
+ * Does a clean page, about to be stored into, have zeroes where the file has got
+ * bytes since? What is stored there could not be told from them later.
+ */
+bool fr_cache_outgrown(struct fr_inode *fi, struct folio *folio)
+{
+	size_t filled;
+
+	if (likely(READ_ONCE(fi->short_page) != folio->index) ||
+	    folio_test_dirty(folio))
+		return false;
+	return fr_cache_length(fi, folio, &filled) > filled;
+}
+
+/*
  * Fill @it, which is @folio's, as a read would. @bound: without the server;
  * -FR_ECHANGED where that takes it. How many bytes are the file's, with zeroes
  * behind; or an error.

@@ -290,7 +290,8 @@ static bool fr_mmap_may_store(struct fr_inode *fi, const struct vm_area_struct *
  * May a page be stored into? One with a region's edge in it is never made
  * dirty: writing it back would undo bytes that nobody wrote. fr_mmap() refuses
  * mappings with such pages; this is for edges that came later. And not now, if
- * it is held (hold.c): then the fault is to come again.
+ * it is held (hold.c), or has less of the file than there is by now: then the
+ * fault is to come again.
  */
 static vm_fault_t fr_page_mkwrite(struct vm_fault *vmf)
 {
@@ -305,6 +306,10 @@ static vm_fault_t fr_page_mkwrite(struct vm_fault *vmf)
 			return VM_FAULT_SIGBUS;
 		if (fr_hold_first_store(fi))
 			goto again;
+		if (fr_cache_outgrown(fi, page_folio(vmf->page))) {
+			fr_drop(fi, start, start, FR_DROP_WRITTEN);
+			goto again;
+		}
 	}
 	ret = fr_orig_vm_ops->page_mkwrite(vmf);
 	if (ret != VM_FAULT_LOCKED || !fr_hold_refuse(fi, vmf->pgoff))

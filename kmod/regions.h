@@ -398,6 +398,7 @@ struct fr_hold {
 bool fr_cache_sending(struct fr_inode *fi);
 bool fr_cache_see_sending(struct fr_inode *fi);
 bool fr_cache_behind(struct fr_inode *fi, u64 start, u64 last);
+bool fr_cache_outgrown(struct fr_inode *fi, struct folio *folio);
 
 /* drop.c */
 void fr_drop(struct fr_inode *fi, u64 start, u64 last, enum fr_hold_why why);

@@ -203,6 +203,15 @@ TEST(m1_store_among_what_others_append)
 	expect_appended(PAGE + 100, 500);
 	expect_byte(b->fd, end + 503, pattern_byte(b->seed, end + 503));
 	expect_byte(b->fd, end + 999, pattern_byte(b->seed, end + 999));
+	/* And zeroes are, too. */
+	memset(p + end + 500, 0, 3);
+	memset(p + end + 600, 0, 3);
+	CHECK_OK(msync(p, 2 * PAGE, MS_SYNC));
+	for (uint64_t i = 0; i < 3; i++) {
+		expect_byte(b->fd, end + 500 + i, 0);
+		expect_byte(b->fd, end + 600 + i, 0);
+	}
+	expect_byte(b->fd, end + 503, pattern_byte(b->seed, end + 503));
 }
 
 /* The page that FUSE takes for the last one is the server's, who does not answer. */
