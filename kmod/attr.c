@@ -99,7 +99,7 @@ static int fr_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 	 * what pages have behind the old one, be it dirty.
 	 */
 	if (fi && !(attr->ia_valid & ATTR_OPEN))
-		err = fr_write_catch_up(fi, fr_eof(fi));
+		err = fr_grow_catch_up(fi, fr_eof(fi));
 	if (!err && fi && (attr->ia_valid & ATTR_SIZE))
 		err = fr_attr_truncate(fi, idmap, dentry, attr);
 	else if (!err)

@@ -334,20 +334,21 @@ static void fr_drop_wait(struct fr_drop *drop)
 	} while (progress != READ_ONCE(drop->progress));
 }
 
-/* After [@start, @last] was bound, unbound or written. */
-void fr_drop(struct fr_inode *fi, u64 start, u64 last, enum fr_hold_why why)
+/* NULL: all is dropped, and nothing left for a worker. */
+static struct fr_drop *fr_drop_begin(struct fr_inode *fi, u64 start, u64 last,
+				     enum fr_hold_why why)
 {
 	struct address_space *mapping = fi->inode->i_mapping;
 	pgoff_t first = start >> PAGE_SHIFT, end = last >> PAGE_SHIFT;
 	struct fr_drop *drop;
 
 	if (!mapping->nrpages && !fr_drop_sending(fi, why))
-		return;
+		return NULL;
 	unmap_mapping_pages(mapping, first, end - first + 1, false);
 	invalidate_mapping_pages(mapping, first, end);
 	if (!filemap_range_has_page(mapping, start, last) &&
 	    !fr_drop_sending(fi, why))
-		return;
+		return NULL;
 
 	drop = kzalloc(sizeof(*drop), GFP_KERNEL | __GFP_NOFAIL);
 	drop->fi = fi;
@@ -362,6 +363,26 @@ void fr_drop(struct fr_inode *fi, u64 start, u64 last, enum fr_hold_why why)
 	queue_delayed_work(fr_wq, &drop->work, 0);
 	/* Not before: whoever finds it may look at what is queued */
 	WRITE_ONCE(drop->hold.work, &drop->work);
+	return drop;
+}
+
+/* After [@start, @last] was bound, unbound or written. */
+void fr_drop(struct fr_inode *fi, u64 start, u64 last, enum fr_hold_why why)
+{
+	struct fr_drop *drop = fr_drop_begin(fi, start, last, why);
+
+	if (!drop)
+		return;
 	fr_drop_wait(drop);
 	fr_drop_put(drop);
+}
+
+/* The same without waiting for pages that the server is being sent. */
+void fr_drop_soon(struct fr_inode *fi, u64 start, u64 last,
+		  enum fr_hold_why why)
+{
+	struct fr_drop *drop = fr_drop_begin(fi, start, last, why);
+
+	if (drop)
+		fr_drop_put(drop);
 }

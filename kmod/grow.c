@@ -19,6 +19,7 @@
 #include <linux/slab.h>
 #include <linux/task_work.h>
 
+#include "fuse.h"
 #include "regions.h"
 
 /* A copy_file_range() of the task whose @twork this is; counted in fr_pending. */
@@ -57,6 +58,65 @@ void fr_grow_end(struct fr_inode *fi, struct fr_hold *hold, u64 eof, u64 now)
 	if (now > eof)
 		fr_drop(fi, eof, now - 1, FR_DROP_WRITTEN);
 	fr_hold_end(fi, hold);
+}
+
+/*
+ * Where do pages change, when a write at @pos makes the file longer, which ended
+ * at @eof? That page is left alone if it has none but the server's bytes: they
+ * may be dirty, and only the server could take them.
+ */
+u64 fr_grow_from(struct fr_inode *fi, u64 eof, u64 pos)
+{
+	struct fr_piece piece;
+	int idx;
+
+	if (!(eof & ~PAGE_MASK))
+		return pos;
+	idx = srcu_read_lock(&fi->conn->srcu);
+	fr_map_find(fr_load_root(fi->map.root), eof & PAGE_MASK, &piece);
+	srcu_read_unlock(&fi->conn->srcu, idx);
+	return piece.region || piece.last < (eof | ~PAGE_MASK) ? eof : pos;
+}
+
+/*
+ * The page that FUSE took for the last one, at @old, has none but the server's
+ * bytes, who is sent it as long as FUSE does, and is not waited for.
+ */
+static void fr_grow_catch_up_gap(struct fr_inode *fi, u64 old, u64 eof)
+{
+	struct fr_hold hold;
+
+	fr_hold_begin(fi, &hold, old, old, FR_HOLD_WRITE);
+	filemap_fdatawrite_range(fi->inode->i_mapping, old, old);
+	fr_fuse_grow(fi->inode, eof);
+	/* On new kernels not before the server has it */
+	fr_drop_soon(fi, old, old, FR_DROP_WRITTEN);
+	fr_hold_end(fi, &hold);
+}
+
+/*
+ * FUSE's size lags behind a whole-file region's backing, which ends at @eof. What
+ * was stored before is of a file that ended earlier.
+ */
+int fr_grow_catch_up(struct fr_inode *fi, u64 eof)
+{
+	u64 old = i_size_read(fi->inode);
+	struct fr_hold hold;
+	int err;
+
+	lockdep_assert_held_write(&fi->inode->i_rwsem);
+	if (likely(eof <= old))
+		return 0;
+	if (fr_grow_from(fi, old, eof) != old) {
+		fr_grow_catch_up_gap(fi, old, eof);
+		return 0;
+	}
+	err = fr_grow_begin(fi, &hold, old, true);
+	if (err)
+		return err;
+	fr_fuse_grow(fi->inode, eof);
+	fr_grow_end(fi, &hold, old, eof);
+	return 0;
 }
 
 /* The server's. */

@@ -323,7 +323,6 @@ ssize_t fr_write_iter(struct kiocb *iocb, struct iov_iter *from);
 ssize_t fr_write(struct fr_inode *fi, struct kiocb *iocb, struct iov_iter *from);
 void fr_write_done(struct fr_inode *fi, loff_t pos, size_t len);
 int fr_write_await_size(struct inode *inode);
-int fr_write_catch_up(struct fr_inode *fi, u64 eof);
 
 /* sync.c */
 int fr_fsync(struct file *file, loff_t start, loff_t end, int datasync);
@@ -336,6 +335,8 @@ void fr_attr_give_back(struct fr_inode *fi);
 int fr_grow_begin(struct fr_inode *fi, struct fr_hold *hold, u64 eof,
 		  bool locked);
 void fr_grow_end(struct fr_inode *fi, struct fr_hold *hold, u64 eof, u64 now);
+u64 fr_grow_from(struct fr_inode *fi, u64 eof, u64 pos);
+int fr_grow_catch_up(struct fr_inode *fi, u64 eof);
 long fr_fallocate(struct file *file, int mode, loff_t offset, loff_t len);
 void fr_grow_copying(struct file *file, loff_t pos, size_t len);
 void fr_grow_flush(struct fr_inode *fi);
@@ -402,6 +403,8 @@ bool fr_cache_outgrown(struct fr_inode *fi, struct folio *folio);
 
 /* drop.c */
 void fr_drop(struct fr_inode *fi, u64 start, u64 last, enum fr_hold_why why);
+void fr_drop_soon(struct fr_inode *fi, u64 start, u64 last,
+		  enum fr_hold_why why);
 enum fr_hold_why fr_drop_why(struct fr_inode *fi);
 void fr_drop_hurry(struct fr_inode *fi);
 void fr_drop_end(struct fr_inode *fi);

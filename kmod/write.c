@@ -290,50 +290,6 @@ static bool fr_write_grows(struct fr_inode *fi, u64 pos, size_t len)
 }
 
 /*
- * Where do pages change, when a write at @pos makes the file longer, which ended
- * at @eof? That page is left alone if it has none but the server's bytes: they
- * may be dirty, and only the server could take them.
- */
-static u64 fr_write_from(struct fr_inode *fi, u64 eof, u64 pos)
-{
-	struct fr_piece piece;
-	int idx;
-
-	if (!(eof & ~PAGE_MASK))
-		return pos;
-	idx = srcu_read_lock(&fi->conn->srcu);
-	fr_map_find(fr_load_root(fi->map.root), eof & PAGE_MASK, &piece);
-	srcu_read_unlock(&fi->conn->srcu, idx);
-	return piece.region || piece.last < (eof | ~PAGE_MASK) ? eof : pos;
-}
-
-/*
- * FUSE's size lags behind a whole-file region's backing, which ends at @eof. What
- * was stored before is of a file that ended earlier.
- */
-int fr_write_catch_up(struct fr_inode *fi, u64 eof)
-{
-	u64 old = i_size_read(fi->inode);
-	struct fr_hold hold;
-	int err;
-
-	lockdep_assert_held_write(&fi->inode->i_rwsem);
-	if (likely(eof <= old))
-		return 0;
-	/* That page has none but the server's bytes */
-	if (fr_write_from(fi, old, eof) != old) {
-		fr_fuse_grow(fi->inode, eof);
-		return 0;
-	}
-	err = fr_grow_begin(fi, &hold, old, true);
-	if (err)
-		return err;
-	fr_fuse_grow(fi->inode, eof);
-	fr_grow_end(fi, &hold, old, eof);
-	return 0;
-}
-
-/*
  * All of @from, from the end of file on: O_APPEND, or a position that is not
  * inside. -FR_ECHANGED: somebody extended the file, and it is inside by now.
  */
@@ -347,7 +303,7 @@ static ssize_t fr_write_past(struct fr_inode *fi, struct kiocb *iocb,
 
 	inode_lock(inode);
 	eof = fr_eof(fi);
-	ret = fr_write_catch_up(fi, eof);
+	ret = fr_grow_catch_up(fi, eof);
 	if (ret)
 		goto out;
 	if (append)
@@ -365,7 +321,7 @@ static ssize_t fr_write_past(struct fr_inode *fi, struct kiocb *iocb,
 		ret = fr_write_prepare(iocb, true) ?: ret;
 	if (ret > 0)
 		ret = fr_write_cut(fi, iocb, from, ret, true,
-				   fr_write_from(fi, eof, iocb->ki_pos));
+				   fr_grow_from(fi, eof, iocb->ki_pos));
 	if (append)
 		iocb->ki_flags |= IOCB_APPEND;
 out:

@@ -230,9 +230,49 @@ TEST(g5_append_behind_a_size_that_lags_beside_a_dirty_gap)
 	p[PAGE] = 'x';
 	f->hang = 1u << OP_WRITE;
 	CHECK_EQ(write(append_fd, "y", 1), 1);
-	CHECK_EQ(f->hanging, 0);
 	f->hang = 0;
 	CHECK_OK(msync(p, 2 * PAGE, MS_SYNC));
 	expect_byte(fd, PAGE, 'x');
 	expect_byte(b->fd, 3 * PAGE, 'y');
+}
+
+/* The page shows what its server has behind that end, and undoes none of it when it is stored into. */
+static void gap_that_others_made_longer(bool dirty)
+{
+	const size_t len = 2 * PAGE - end;
+	struct tfile *f = srv_stored((struct srv_opts){ 0 }, NULL, end, &b, NULL);
+	int fd = srv_open(f, O_RDWR), append_fd = srv_open(f, O_RDWR | O_APPEND);
+	unsigned char *p, got[PAGE];
+
+	CHECK_ZERO(region_bind(f, 0, 0, b, 0, RW));
+	CHECK_ZERO(region_unbind(f, 0, 2 * PAGE));
+	p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(p != MAP_FAILED);
+	srv_keep_dirty(f->srv);
+	CHECK_EQ(p[end], 0);
+	if (dirty)
+		p[PAGE] = 'x';
+	append(3 * PAGE - end);
+	f->size = 3 * PAGE;
+	pattern_write(f->store->fd, f->seed, end, len);
+	CHECK_EQ(write(append_fd, "y", 1), 1);
+	CHECK_EQ(pread(fd, got, len, (off_t)end), len);
+	CHECK_EQ(pattern_differs(got, f->seed, end, len), len);
+	/* nobody waits for the server to take the page */
+	CHECK_SOON(pattern_differs(p + end, f->seed, end, len) == len);
+	p[PAGE] = 'x';
+	CHECK_OK(msync(p, 2 * PAGE, MS_SYNC));
+	CHECK_EQ(pread(fd, got, len, (off_t)end), len);
+	CHECK_EQ(pattern_differs(got, f->seed, end, len), len);
+	expect_byte(fd, PAGE, 'x');
+}
+
+TEST(m1_gap_that_others_made_longer)
+{
+	gap_that_others_made_longer(false);
+}
+
+TEST(m1_dirty_gap_that_others_made_longer)
+{
+	gap_that_others_made_longer(true);
 }
