@@ -157,7 +157,8 @@ int fr_backing_open(struct fr_conn *conn, int fd)
 	backing->iocb_flags = iocb_flags(file) & ~(IOCB_APPEND | IOCB_DIRECT);
 	backing->access = fr_backing_access(file);
 	backing->max = fr_backing_max(file);
-	backing->cred = get_current_cred();
+	/* It also notes in them that they are counted, as does whoever else gets them */
+	backing->cred = data_race(get_current_cred());
 	backing->wb_err = filemap_sample_wb_err(fr_backing_mapping(file));
 	atomic_long_inc(&fr_live_backings);
 

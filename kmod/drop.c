@@ -342,7 +342,7 @@ static struct fr_drop *fr_drop_begin(struct fr_inode *fi, u64 start, u64 last,
 	pgoff_t first = start >> PAGE_SHIFT, end = last >> PAGE_SHIFT;
 	struct fr_drop *drop;
 
-	if (!mapping->nrpages && !fr_drop_sending(fi, why))
+	if (!fr_cache_has_pages(mapping) && !fr_drop_sending(fi, why))
 		return NULL;
 	unmap_mapping_pages(mapping, first, end - first + 1, false);
 	invalidate_mapping_pages(mapping, first, end);

@@ -187,7 +187,7 @@ int fr_hold_flush(struct fr_inode *fi, u64 start, u64 last, bool locked)
 	struct address_space *mapping = fi->inode->i_mapping;
 	int again, err = 0;
 
-	if (!mapping->nrpages && !READ_ONCE(fi->sent_back))
+	if (!fr_cache_has_pages(mapping) && !READ_ONCE(fi->sent_back))
 		return 0;
 	if (!locked)
 		err = fr_hold_await_writer(fi, start >> PAGE_SHIFT,

@@ -114,7 +114,7 @@ ssize_t fr_read_gap(struct kiocb *iocb, loff_t pos, struct iov_iter *to)
 	if (unlikely(pos + count > i_size_read(mapping->host)))
 		return fr_read_gap_behind(&kiocb, to);
 	ret = mapping->a_ops->direct_IO(&kiocb, &it);
-	if (likely(ret < 0 || ret == count || !mapping->nrpages))
+	if (likely(ret < 0 || ret == count || !fr_cache_has_pages(mapping)))
 		return ret;
 	/* What makes the file longer may still wait to be written back */
 	if (fr_cache_write(mapping, 0, FR_LAST_MAX))

@@ -359,11 +359,18 @@ void fr_cache_exit(void);
 int fr_cache_write(struct address_space *mapping, u64 start, u64 last);
 void fr_cache_take_over(struct fr_inode *fi);
 void fr_cache_give_back(struct fr_inode *fi);
+/* Has FUSE's cache any page? */
+static inline bool fr_cache_has_pages(const struct address_space *mapping)
+{
+	/* What becomes of one that comes or goes meanwhile, holds tell, or SRCU */
+	return data_race(mapping->nrpages);
+}
+
 /* May there be something to flush? Costs what each read and write can bear. */
 static inline bool fr_cache_busy(const struct fr_inode *fi,
 				 const struct file *file)
 {
-	return file->f_mapping->nrpages || READ_ONCE(fi->sent_back);
+	return fr_cache_has_pages(file->f_mapping) || READ_ONCE(fi->sent_back);
 }
 
 int fr_cache_flush(struct fr_inode *fi, u64 start, u64 last, bool nowait);

@@ -22,7 +22,7 @@
 void fr_write_done(struct fr_inode *fi, loff_t pos, size_t len)
 {
 	fr_inode_set_written(fi);
-	if (unlikely(fi->inode->i_mapping->nrpages))
+	if (unlikely(fr_cache_has_pages(fi->inode->i_mapping)))
 		fr_drop(fi, pos, pos + len - 1, FR_DROP_WRITTEN);
 }
 
