@@ -335,7 +335,7 @@ int fr_cache_flush(struct fr_inode *fi, u64 start, u64 last, bool nowait)
 	int err;
 
 	last = min(last, FR_LAST_MAX);
-	if (filemap_range_needs_writeback(mapping, start, last)) {
+	if (fr_cache_needs_writeback(mapping, start, last)) {
 		if (nowait)
 			return -EAGAIN;
 		err = fr_cache_write(mapping, start, last);

@@ -366,6 +366,13 @@ static inline bool fr_cache_has_pages(const struct address_space *mapping)
 	return data_race(mapping->nrpages);
 }
 
+static inline bool fr_cache_needs_writeback(struct address_space *mapping,
+					    u64 start, u64 last)
+{
+	/* VFS looks at the tags without a lock, too, before it takes any */
+	return data_race(filemap_range_needs_writeback(mapping, start, last));
+}
+
 /* May there be something to flush? Costs what each read and write can bear. */
 static inline bool fr_cache_busy(const struct fr_inode *fi,
 				 const struct file *file)

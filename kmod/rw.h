@@ -158,9 +158,15 @@ static __always_inline ssize_t fr_rw_call(struct file *file, struct kiocb *kiocb
 	return ret;
 }
 
+static inline unsigned long fr_fsize_limit(void)
+{
+	/* Another thread may set it just now: VFS does not care either */
+	return data_race(rlimit(RLIMIT_FSIZE));
+}
+
 static inline bool fr_rw_over_limit(loff_t pos, size_t len)
 {
-	unsigned long limit = rlimit(RLIMIT_FSIZE);
+	unsigned long limit = fr_fsize_limit();
 
 	return unlikely(limit != RLIM_INFINITY) && pos + len > limit;
 }

@@ -90,7 +90,7 @@ static ssize_t fr_splice_region(struct fr_inode *fi, loff_t pos,
 
 	space = pipe->max_usage - pipe_occupancy(pipe->head, pipe->tail);
 	len = min_t(size_t, len, (size_t)space << PAGE_SHIFT);
-	if (filemap_range_needs_writeback(file->f_mapping, from, from + len - 1))
+	if (fr_cache_needs_writeback(file->f_mapping, from, from + len - 1))
 		goto out;
 
 	/* Whoever unbinds waits for SRCU, and looks at this then */
@@ -136,7 +136,7 @@ static int fr_splice_write(const struct fr_part *part, loff_t start, loff_t last
 {
 	struct address_space *mapping = part->mapping;
 
-	if (!part->write || !filemap_range_needs_writeback(mapping, start, last))
+	if (!part->write || !fr_cache_needs_writeback(mapping, start, last))
 		return 0;
 	/* An error stays for fsync to tell */
 	return filemap_fdatawrite_range(mapping, start, last) ?:

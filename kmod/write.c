@@ -187,7 +187,7 @@ static __always_inline bool fr_write_wants_checks(const struct kiocb *iocb,
 						  u64 end)
 {
 	if ((iocb->ki_flags & IOCB_APPEND) ||
-	    rlimit(RLIMIT_FSIZE) != RLIM_INFINITY)
+	    fr_fsize_limit() != RLIM_INFINITY)
 		return true;
 	return end > MAX_NON_LFS && !(iocb->ki_filp->f_flags & O_LARGEFILE);
 }
