@@ -36,7 +36,8 @@ static void fr_cache_filled(struct fr_inode *fi, struct folio *folio, size_t len
 
 	spin_lock(&fi->holds_lock);
 	if (is_short || fi->short_page == folio->index) {
-		fi->short_page = folio->index;
+		/* fr_cache_outgrown() looks at it first without the lock */
+		WRITE_ONCE(fi->short_page, folio->index);
 		fi->short_end = is_short ? folio_pos(folio) + len : U64_MAX;
 	}
 	spin_unlock(&fi->holds_lock);

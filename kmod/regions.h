@@ -359,6 +359,7 @@ void fr_cache_exit(void);
 int fr_cache_write(struct address_space *mapping, u64 start, u64 last);
 void fr_cache_take_over(struct fr_inode *fi);
 void fr_cache_give_back(struct fr_inode *fi);
+
 /* Has FUSE's cache any page? */
 static inline bool fr_cache_has_pages(const struct address_space *mapping)
 {
