@@ -125,6 +125,14 @@ void expect_read_shifted(const struct tfile *f, int fd, uint64_t off, size_t len
 	free(base);
 }
 
+void expect_byte(int fd, uint64_t off, unsigned char want)
+{
+	unsigned char got;
+
+	CHECK_EQ(pread(fd, &got, 1, (off_t)off), 1);
+	CHECK_EQ(got, want);
+}
+
 void expect_read(const struct tfile *f, int fd, uint64_t off, size_t len)
 {
 	expect_read_shifted(f, fd, off, len, 0);

@@ -23,6 +23,9 @@ void expect_result(const struct tfile *f, const char *how, uint64_t off, size_t 
 void expect_content(const struct tfile *f, const char *how, uint64_t off, const void *buf,
 		    size_t len);
 
+/* A pread() of one byte, whatever the model says */
+void expect_byte(int fd, uint64_t off, unsigned char want);
+
 /* One pread() */
 void expect_read(const struct tfile *f, int fd, uint64_t off, size_t len);
 

@@ -25,14 +25,6 @@ static int byte_at(const volatile unsigned char *p)
 	return sigsetjmp(on_sigbus, 1) ? -1 : *p;
 }
 
-static void expect_byte(int fd, uint64_t off, unsigned char want)
-{
-	unsigned char got;
-
-	CHECK_EQ(pread(fd, &got, 1, (off_t)off), 1);
-	CHECK_EQ(got, want);
-}
-
 /* A file whose first page is half of one page of a backing on another FUSE mount, half of the next */
 static struct tfile *on_two_pages(struct tfile **lower)
 {

@@ -29,14 +29,6 @@ static void leave(struct tfile *f, int fd, const char *mnt)
 	unmount_soon(mnt);
 }
 
-static void expect_byte(int fd, uint64_t off, int want)
-{
-	unsigned char byte;
-
-	CHECK_EQ(pread(fd, &byte, 1, (off_t)off), 1);
-	CHECK_EQ(byte, want);
-}
-
 /*
  * The limit on file sizes goes up and down while a write is under way: the
  * backing may see another one than VFS did.

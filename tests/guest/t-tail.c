@@ -18,14 +18,6 @@ static void append(size_t len)
 	pattern_write(b->fd, b->seed, end, len);
 }
 
-static void expect_byte(int fd, uint64_t off, unsigned char want)
-{
-	unsigned char got;
-
-	CHECK_EQ(pread(fd, &got, 1, (off_t)off), 1);
-	CHECK_EQ(got, want);
-}
-
 /*
  * The backing has become longer before the page is filled, which shows what is there;
  * and it is stored into behind the end that FUSE knows. The caller writes it back.
@@ -73,7 +65,6 @@ TEST(m1_store_behind_a_size_that_lags_beside_chmod)
 {
 	unsigned char *p;
 	int fd;
-
 	struct tfile *f = stored_behind_the_end(&p, &fd);
 
 	f->size = end + 1000;
