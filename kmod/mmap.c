@@ -13,6 +13,7 @@
  */
 
 #include <linux/backing-file.h>
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/magic.h>
 #include <linux/mm.h>
@@ -142,15 +143,68 @@ static bool fr_mmap_sealed(struct file *file)
 		(F_SEAL_WRITE | F_SEAL_FUTURE_WRITE));
 }
 
-/* Stores go unseen from now on, into these pages of the file. */
-static void fr_mmap_note(struct fr_inode *fi, pgoff_t first, pgoff_t nr)
+/*
+ * Does somebody map FUSE's cache, or is about to, to store into it? MM counts
+ * @vma, if that is what it does, from before it asks us and until it has made it.
+ */
+static bool fr_mmap_cache_stored_into(const struct file *file,
+				      const struct vm_area_struct *vma)
 {
+	return atomic_read(&file->f_mapping->i_mmap_writable) >
+	       fr_vma_may_write_back(vma);
+}
+
+/*
+ * Stores go unseen from now on, into these pages of the file; and behind them,
+ * if MM may make the mapping longer. Not if FUSE's cache is stored into.
+ */
+static bool fr_mmap_note(struct fr_inode *fi, const struct file *file,
+			 const struct vm_area_struct *vma, bool grows)
+{
+	pgoff_t first = vma->vm_pgoff;
+	pgoff_t last = grows ? ULONG_MAX : fr_vma_last(vma) >> PAGE_SHIFT;
+	bool noted;
+
 	spin_lock(&fi->holds_lock);
-	if (!fi->mapped || first < fi->mapped_first)
-		fi->mapped_first = first;
-	fi->mapped_last = max(fi->mapped_last, first + nr - 1);
-	WRITE_ONCE(fi->mapped, true);
+	noted = !fr_mmap_cache_stored_into(file, vma);
+	if (noted) {
+		if (!fi->mapped || first < fi->mapped_first)
+			fi->mapped_first = first;
+		fi->mapped_last = max(fi->mapped_last, last);
+		WRITE_ONCE(fi->mapped, true);
+		fi->mapping = true;
+	}
 	spin_unlock(&fi->holds_lock);
+	return noted;
+}
+
+/*
+ * Waits until the last mapping that was noted has been made, for only then the
+ * backing tells of it. Until then MM counts it as one of FUSE's cache. Of those
+ * there was none when it was noted, and whoever makes one waits here: once MM
+ * counts no more than wait, it has been made. Those who map files from before
+ * the attach get past, so there is an end to waiting.
+ */
+static bool fr_mmap_wait_made(struct fr_inode *fi, const struct file *file)
+{
+	unsigned int tries = 1000;
+	bool made;
+
+	spin_lock(&fi->holds_lock);
+	fi->mapping_waits++;
+	while (fi->mapping &&
+	       atomic_read(&file->f_mapping->i_mmap_writable) >
+	       fi->mapping_waits && tries-- && !fatal_signal_pending(current)) {
+		spin_unlock(&fi->holds_lock);
+		usleep_range(500, 1000);
+		spin_lock(&fi->holds_lock);
+	}
+	if (atomic_read(&file->f_mapping->i_mmap_writable) <= fi->mapping_waits)
+		fi->mapping = false;
+	made = !fi->mapping;
+	fi->mapping_waits--;
+	spin_unlock(&fi->holds_lock);
+	return made;
 }
 
 static bool fr_mmap_noted(struct fr_inode *fi, pgoff_t first, pgoff_t last)
@@ -177,12 +231,14 @@ static void fr_mmap_drop_unseen(struct fr_inode *fi,
 		fr_drop(fi, start, last, FR_DROP_WRITTEN);
 }
 
+/* Not an errno, all of which may be a file system's: it is to be FUSE's cache. */
+#define FR_MMAP_CACHE 1
+
 static int fr_mmap_backing(struct fr_inode *fi, struct file *file,
 			   struct vm_area_struct *vma,
 			   struct fr_backing *backing,
 			   const struct fr_mmap_place *place)
 {
-	pgoff_t first = vma->vm_pgoff;
 	bool write = fr_vma_may_write_back(vma);
 	struct backing_file_ctx ctx = {
 		.cred = backing->cred,
@@ -205,15 +261,16 @@ static int fr_mmap_backing(struct fr_inode *fi, struct file *file,
 				 &backing->file->f_path, backing->cred);
 	if (IS_ERR(real))
 		return PTR_ERR(real);
+	/* Only now, for to open it may take its time */
+	if (write && !fr_mmap_note(fi, file, vma, place->same)) {
+		fput(real);
+		return FR_MMAP_CACHE;
+	}
 	vma->vm_pgoff = place->pgoff;	/* of what it is about to map */
 	err = backing_file_mmap(real, vma, &ctx);
 	fput(real);
-	if (err)
-		return err;
-	if (!place->same)
+	if (!err && !place->same)
 		fr_confine(vma);
-	if (write)
-		fr_mmap_note(fi, first, vma_pages(vma));
 	return err;
 }
 
@@ -240,9 +297,10 @@ static bool fr_mmap_edges_aligned(struct fr_inode *fi, u64 start, u64 last)
 
 /*
  * Is a byte of [@start, @last] in a backing that is mapped for writing, maybe
- * through this inode?
+ * through this inode; or is about to be, where that is not @made?
  */
-static bool fr_mmap_stored_into(struct fr_inode *fi, u64 start, u64 last)
+static bool fr_mmap_stored_into(struct fr_inode *fi, u64 start, u64 last,
+				bool made)
 {
 	const struct fr_node *root;
 	struct fr_backing *backing;
@@ -253,6 +311,8 @@ static bool fr_mmap_stored_into(struct fr_inode *fi, u64 start, u64 last)
 
 	if (!fr_mmap_noted(fi, start >> PAGE_SHIFT, last >> PAGE_SHIFT))
 		return false;
+	if (!made)
+		return true;
 	idx = srcu_read_lock(&fi->conn->srcu);
 	root = fr_load_root(fi->map.root);
 	fr_cut_begin(&cut, root, start, last - start + 1, FR_READ | FR_WRITE);
@@ -266,24 +326,14 @@ static bool fr_mmap_stored_into(struct fr_inode *fi, u64 start, u64 last)
 	return stored;
 }
 
-/*
- * Does somebody map FUSE's cache, to store into it? MM has counted @vma already,
- * if that is what it does.
- */
-static bool fr_mmap_cache_stored_into(const struct file *file,
-				      const struct vm_area_struct *vma)
-{
-	return atomic_read(&file->f_mapping->i_mmap_writable) >
-	       fr_vma_may_write_back(vma);
-}
-
 /* Can pages of FUSE's cache be stored into, and written back as a whole? */
-static bool fr_mmap_may_store(struct fr_inode *fi, const struct vm_area_struct *vma)
+static bool fr_mmap_may_store(struct fr_inode *fi,
+			      const struct vm_area_struct *vma, bool made)
 {
 	u64 start = fr_vma_start(vma), last = fr_vma_last(vma);
 
 	return fr_mmap_edges_aligned(fi, start, last) &&
-	       !fr_mmap_stored_into(fi, start, last);
+	       !fr_mmap_stored_into(fi, start, last, made);
 }
 
 /*
@@ -375,20 +425,25 @@ static void fr_mmap_ops(struct vm_area_struct *vma)
 int fr_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct fr_inode *fi = fr_file_inode(file);
+	bool write = fr_vma_may_write_back(vma), made = true;
 	struct fr_backing *backing = NULL;
 	struct fr_mmap_place place;
 	int err;
 
-	if (fi && fr_load_root(fi->map.root)) {
-		/* Stores into two caches of the same bytes would undo each other */
-		if (!fr_mmap_cache_stored_into(file, vma))
-			backing = fr_mmap_backing_get(fi, vma, &place);
-		if (backing) {
-			err = fr_mmap_backing(fi, file, vma, backing, &place);
-			fr_backing_put(backing);
+	/* Stores into two caches of the same bytes would undo each other */
+	if (fi && fr_load_root(fi->map.root) &&
+	    !fr_mmap_cache_stored_into(file, vma))
+		backing = fr_mmap_backing_get(fi, vma, &place);
+	if (backing) {
+		err = fr_mmap_backing(fi, file, vma, backing, &place);
+		fr_backing_put(backing);
+		if (err != FR_MMAP_CACHE)
 			return err;
-		}
-		if (fr_vma_may_write_back(vma) && !fr_mmap_may_store(fi, vma)) {
+	}
+	if (fi && write)
+		made = fr_mmap_wait_made(fi, file);
+	if (fi && fr_load_root(fi->map.root)) {
+		if (write && !fr_mmap_may_store(fi, vma, made)) {
 			if (vma->vm_flags & VM_WRITE)
 				return -ENODEV;
 			/* For reading, as if the file had been opened for that */
@@ -397,9 +452,16 @@ int fr_mmap(struct file *file, struct vm_area_struct *vma)
 		fr_mmap_drop_unseen(fi, vma);
 	}
 	err = fr_orig_fops->mmap(file, vma);
+	if (err || !fi || vma->vm_file != file)
+		return err;
+	/*
+	 * MM makes mappings longer (mremap(), merging) without asking: not over
+	 * what is stored into through a mapping of a backing.
+	 */
+	if (fr_vma_may_write_back(vma) && READ_ONCE(fi->mapped))
+		vm_flags_set(vma, VM_DONTEXPAND);
 	/* Regions may come while it is mapped */
-	if (!err && fi && vma->vm_file == file && vma->vm_ops &&
-	    !IS_DAX(file_inode(file)))
+	if (vma->vm_ops && !IS_DAX(file_inode(file)))
 		fr_mmap_ops(vma);
-	return err;
+	return 0;
 }

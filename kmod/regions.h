@@ -126,6 +126,8 @@ enum fr_stores {
  * @mapped:	a backing was mapped for writing: stores go unseen from then on
  * @mapped_first: the file's pages that such mappings have had lie from here on;
  * @mapped_last:  and up to here; @holds_lock
+ * @mapping:	the last of them may not have been made yet; @holds_lock
+ * @mapping_waits: mappings of FUSE's cache that wait for it; @holds_lock
  * @txn:	the last message that changed @map: not one that failed, nor a
  *		truncation; @map_lock, and none to look at it
  * @trunc_txn:	@txn when the file was last opened with O_TRUNC
@@ -139,8 +141,8 @@ enum fr_stores {
  * @store_lock:	until the first store may be
  * @store_gp:	when all writers know
  * @holds:	pages not to be stored into now, struct fr_hold
- * @holds_lock:	protects that, @refused, @short_page, @short_end, and @mapped_first
- *		and @mapped_last
+ * @holds_lock:	protects that, @refused, @short_page, @short_end, and what is
+ *		mapped
  * @holds_wait:	who waits for one to end
  * @refused:	the page of a store that has to wait
  * @refused_until: jiffies up to which its turn is next
@@ -171,6 +173,8 @@ struct fr_inode {
 	bool mapped;
 	pgoff_t mapped_first;
 	pgoff_t mapped_last;
+	bool mapping;
+	unsigned int mapping_waits;
 	bool sent_back;
 	bool spliced;
 	bool truncating;

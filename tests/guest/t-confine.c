@@ -4,8 +4,10 @@
  * to it afterwards; and bytes that are stored into are in one cache.
  */
 #define _GNU_SOURCE
+#include <stdatomic.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #include "harness.h"
 
@@ -242,6 +244,107 @@ TEST(m1_spanning_reader_after_inner)
 TEST(m1_new_spanning_reader_beside_inner)
 {
 	spanning_after_inner(PROT_READ, false);
+}
+
+/*
+ * A mapping of FUSE's cache, which ends where a region begins that is stored into
+ * through its backing. Behind the mapping the address space is free.
+ */
+static unsigned char *spanning_below_inner(int *fd, unsigned char **inner)
+{
+	unsigned char *outer = map(-1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, 0, 32 * PAGE);
+	struct tfile *f = two_regions(fd);
+
+	CHECK_ZERO(region_bind(f, 24 * PAGE, 8 * PAGE, b, 24 * PAGE, RW));
+	*inner = map(*fd, PROT_READ | PROT_WRITE, MAP_SHARED, 24 * PAGE, 8 * PAGE);
+	(*inner)[0] = 1;
+	munmap(outer, 32 * PAGE);
+	outer = map(*fd, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, 4 * PAGE, 20 * PAGE);
+	outer[0] = 1;
+	return outer;
+}
+
+/* MM asks nobody when it makes a mapping longer: it must not reach those pages. */
+TEST(m1_spanning_mapping_grows_over_inner)
+{
+	unsigned char *outer, *inner;
+	int fd;
+
+	outer = spanning_below_inner(&fd, &inner);
+	CHECK(mremap(outer, 20 * PAGE, 28 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED);
+	CHECK(mremap(outer, 0, 28 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED);
+	CHECK_EQ(outer[0], 1);
+}
+
+TEST(m1_spanning_mapping_merges_over_inner)
+{
+	unsigned char *outer, *inner, *p;
+	int fd;
+
+	outer = spanning_below_inner(&fd, &inner);
+	/* It spans an edge, too, so that it can only be FUSE's cache. */
+	p = mmap(outer + 20 * PAGE, 12 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+		 24 * PAGE);
+	CHECK(p == MAP_FAILED && errno == ENODEV);
+	CHECK_EQ(outer[0], 1);
+}
+
+/* Here it is the other mapping that grows, as that of a whole file may. */
+TEST(m1_spanning_mapping_behind_whole_one_that_grew)
+{
+	struct tfile *f = file();
+	int fd = srv_open(f, O_RDWR);
+	unsigned char *p;
+
+	CHECK_ZERO(region_bind(f, 0, 0, b, 0, RW));
+	p = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 4 * PAGE);
+	p = mremap(p, 4 * PAGE, 16 * PAGE, MREMAP_MAYMOVE);
+	CHECK(p != MAP_FAILED);
+	p[8 * PAGE] = 1;
+	CHECK_ZERO(region_unbind(f, 10 * PAGE, PAGE));
+	p = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 6 * PAGE);
+	CHECK(p == MAP_FAILED && errno == ENODEV);
+}
+
+/* Two processes map at the same instant: each stores where the other reads, or one is refused. */
+TEST(m1_spanning_mapping_and_inner_at_once)
+{
+	atomic_int *turn =
+		(void *)map(-1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, 0, PAGE);
+	unsigned int both = 0;
+	pid_t child;
+	int fd;
+
+	two_regions(&fd);
+	child = (pid_t)CHECK_OK(fork());
+	for (int i = 1; i <= 500; i++) {
+		int delay = i % 2 == (child != 0) ? i % 50 * 20 : 0;
+		uint64_t len = child ? 16 * PAGE : 8 * PAGE;
+		unsigned char *p;
+
+		/* Both are here, and each is the later one at times. */
+		atomic_fetch_add(turn, 1);
+		while (atomic_load(turn) < 4 * i - 2)
+			;
+		for (volatile int spin = delay; spin > 0; spin--)
+			;
+		p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		if (p != MAP_FAILED)
+			p[child ? 1 : 2] = (unsigned char)i;
+		atomic_fetch_add(turn, 1);
+		while (atomic_load(turn) < 4 * i)
+			;
+		if (p == MAP_FAILED)
+			continue;
+		if (child && p[2] != (unsigned char)i)
+			FAIL("what the other stored in turn %d is not seen", i);
+		both += child != 0;
+		munmap(p, len);
+	}
+	if (!child)
+		_exit(0);
+	CHECK_EQ(waitpid(child, NULL, 0), child);
+	CHECK(both);
 }
 
 /* A file that is bound to a memfd, which is then sealed */
