@@ -109,6 +109,8 @@ static struct fr_inode *fr_inode_new(struct inode *inode, struct fr_conn *conn)
 	fi->inode = inode;
 	refcount_set(&fi->count, 2);	/* the table's, and the caller's */
 	mutex_init(&fi->store_lock);
+	mutex_init(&fi->claim_lock);
+	fi->claimed_cache = true;	/* by who did not know of this */
 	INIT_LIST_HEAD(&fi->holds);
 	INIT_LIST_HEAD(&fi->retired);
 	spin_lock_init(&fi->holds_lock);

@@ -13,7 +13,6 @@
  */
 
 #include <linux/backing-file.h>
-#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/magic.h>
 #include <linux/mm.h>
@@ -21,28 +20,13 @@
 #include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
 
+#include "cache.h"
 #include "cut.h"
 #include "regions.h"
 
 static const struct vm_operations_struct *fr_orig_vm_ops __read_mostly;
 static struct vm_operations_struct fr_vm_ops;
 static DEFINE_SPINLOCK(fr_vm_ops_lock);
-
-/* The first and the last byte of FUSE's file in it */
-static u64 fr_vma_start(const struct vm_area_struct *vma)
-{
-	return (u64)vma->vm_pgoff << PAGE_SHIFT;
-}
-
-static u64 fr_vma_last(const struct vm_area_struct *vma)
-{
-	return fr_vma_start(vma) + (vma->vm_end - vma->vm_start) - 1;
-}
-
-static bool fr_vma_may_write_back(const struct vm_area_struct *vma)
-{
-	return (vma->vm_flags & VM_SHARED) && (vma->vm_flags & VM_MAYWRITE);
-}
 
 /*
  * Can all of @vma be a mapping of @region's backing? Its last page must not
@@ -144,91 +128,36 @@ static bool fr_mmap_sealed(struct file *file)
 }
 
 /*
- * Does somebody map FUSE's cache, or is about to, to store into it? MM counts
- * @vma, if that is what it does, from before it asks us and until it has made it.
- */
-static bool fr_mmap_cache_stored_into(const struct file *file,
-				      const struct vm_area_struct *vma)
-{
-	return atomic_read(&file->f_mapping->i_mmap_writable) >
-	       fr_vma_may_write_back(vma);
-}
-
-/*
- * Stores go unseen from now on, into these pages of the file; and behind them,
- * if MM may make the mapping longer. Not if FUSE's cache is stored into.
- */
-static bool fr_mmap_note(struct fr_inode *fi, const struct file *file,
-			 const struct vm_area_struct *vma, bool grows)
-{
-	pgoff_t first = vma->vm_pgoff;
-	pgoff_t last = grows ? ULONG_MAX : fr_vma_last(vma) >> PAGE_SHIFT;
-	bool noted;
-
-	spin_lock(&fi->holds_lock);
-	noted = !fr_mmap_cache_stored_into(file, vma);
-	if (noted) {
-		if (!fi->mapped || first < fi->mapped_first)
-			fi->mapped_first = first;
-		fi->mapped_last = max(fi->mapped_last, last);
-		WRITE_ONCE(fi->mapped, true);
-		fi->mapping = true;
-	}
-	spin_unlock(&fi->holds_lock);
-	return noted;
-}
-
-/*
- * Waits until the last mapping that was noted has been made, for only then the
- * backing tells of it. Until then MM counts it as one of FUSE's cache. Of those
- * there was none when it was noted, and whoever makes one waits here: once MM
- * counts no more than wait, it has been made. Those who map files from before
- * the attach get past, so there is an end to waiting.
- */
-static bool fr_mmap_wait_made(struct fr_inode *fi, const struct file *file)
-{
-	unsigned int tries = 1000;
-	bool made;
-
-	spin_lock(&fi->holds_lock);
-	fi->mapping_waits++;
-	while (fi->mapping &&
-	       atomic_read(&file->f_mapping->i_mmap_writable) >
-	       fi->mapping_waits && tries-- && !fatal_signal_pending(current)) {
-		spin_unlock(&fi->holds_lock);
-		usleep_range(500, 1000);
-		spin_lock(&fi->holds_lock);
-	}
-	if (atomic_read(&file->f_mapping->i_mmap_writable) <= fi->mapping_waits)
-		fi->mapping = false;
-	made = !fi->mapping;
-	fi->mapping_waits--;
-	spin_unlock(&fi->holds_lock);
-	return made;
-}
-
-static bool fr_mmap_noted(struct fr_inode *fi, pgoff_t first, pgoff_t last)
-{
-	bool noted;
-
-	spin_lock(&fi->holds_lock);
-	noted = fi->mapped && last >= fi->mapped_first &&
-		first <= fi->mapped_last;
-	spin_unlock(&fi->holds_lock);
-	return noted;
-}
-
-/*
  * FUSE's cache is about to be mapped, and may have pages of before stores that
  * it did not see: to write those back would undo the stores.
  */
-static void fr_mmap_drop_unseen(struct fr_inode *fi,
+static void fr_mmap_drop_unseen(struct fr_inode *fi, const struct file *file,
 				const struct vm_area_struct *vma)
 {
-	u64 start = fr_vma_start(vma), last = fr_vma_last(vma);
+	if (fr_claim_unseen(fi, file, vma))
+		fr_drop(fi, fr_vma_start(vma), fr_vma_last(vma),
+			FR_DROP_WRITTEN);
+}
 
-	if (fr_mmap_noted(fi, start >> PAGE_SHIFT, last >> PAGE_SHIFT))
-		fr_drop(fi, start, last, FR_DROP_WRITTEN);
+/*
+ * What was stored into FUSE's cache, by mappings that have gone, must not be
+ * written back later. Where it takes the server it can't be waited for.
+ */
+static bool fr_mmap_flushed(struct fr_inode *fi,
+			    const struct vm_area_struct *vma,
+			    const struct fr_mmap_place *place)
+{
+	u64 start = place->same ? 0 : fr_vma_start(vma);
+	u64 last = place->same ? FR_LAST_MAX : fr_vma_last(vma);
+	struct address_space *mapping = fi->inode->i_mapping;
+
+	if (likely(!fr_cache_needs_writeback(mapping, start, last)))
+		return true;
+	if (!fr_cache_writable(fi, fr_vma_start(vma), fr_vma_last(vma)))
+		return false;
+	/* What could not be written is fsync's to tell */
+	fr_cache_write(mapping, start, last);
+	return true;
 }
 
 /* Not an errno, all of which may be a file system's: it is to be FUSE's cache. */
@@ -239,7 +168,7 @@ static int fr_mmap_backing(struct fr_inode *fi, struct file *file,
 			   struct fr_backing *backing,
 			   const struct fr_mmap_place *place)
 {
-	bool write = fr_vma_may_write_back(vma);
+	bool write = fr_vma_may_write_back(vma), sealed;
 	struct backing_file_ctx ctx = {
 		.cred = backing->cred,
 #ifdef FR_BACKING_CTX_USER_FILE
@@ -250,22 +179,23 @@ static int fr_mmap_backing(struct fr_inode *fi, struct file *file,
 	int err;
 
 	/* MM has asked FUSE's file */
-	if (write && fr_mmap_sealed(backing->file)) {
-		if (vma->vm_flags & VM_WRITE)
-			return -EPERM;
-		vm_flags_clear(vma, VM_MAYWRITE);
-		write = false;
-	}
+	sealed = write && fr_mmap_sealed(backing->file);
+	if (sealed && (vma->vm_flags & VM_WRITE))
+		return -EPERM;
+	write = write && !sealed;
 	/* A file of its own, so that /proc/PID/maps shows the FUSE path */
 	real = backing_file_open(file, O_LARGEFILE | (write ? O_RDWR : O_RDONLY),
 				 &backing->file->f_path, backing->cred);
 	if (IS_ERR(real))
 		return PTR_ERR(real);
 	/* Only now, for to open it may take its time */
-	if (write && !fr_mmap_note(fi, file, vma, place->same)) {
+	if (!fr_claim_backing(fi, file, vma, place->same) ||
+	    !fr_mmap_flushed(fi, vma, place)) {
 		fput(real);
 		return FR_MMAP_CACHE;
 	}
+	if (sealed)
+		vm_flags_clear(vma, VM_MAYWRITE);
 	vma->vm_pgoff = place->pgoff;	/* of what it is about to map */
 	err = backing_file_mmap(real, vma, &ctx);
 	fput(real);
@@ -297,11 +227,12 @@ static bool fr_mmap_edges_aligned(struct fr_inode *fi, u64 start, u64 last)
 
 /*
  * Is a byte of [@start, @last] in a backing that is mapped for writing, maybe
- * through this inode; or is about to be, where that is not @made?
+ * through this inode?
  */
-static bool fr_mmap_stored_into(struct fr_inode *fi, u64 start, u64 last,
-				bool made)
+static bool fr_mmap_stored_into(struct fr_inode *fi, const struct file *file,
+				const struct vm_area_struct *vma)
 {
+	u64 start = fr_vma_start(vma), last = fr_vma_last(vma);
 	const struct fr_node *root;
 	struct fr_backing *backing;
 	struct fr_piece piece;
@@ -309,10 +240,8 @@ static bool fr_mmap_stored_into(struct fr_inode *fi, u64 start, u64 last,
 	bool stored = false;
 	int idx;
 
-	if (!fr_mmap_noted(fi, start >> PAGE_SHIFT, last >> PAGE_SHIFT))
+	if (!fr_claim_unseen(fi, file, vma))
 		return false;
-	if (!made)
-		return true;
 	idx = srcu_read_lock(&fi->conn->srcu);
 	root = fr_load_root(fi->map.root);
 	fr_cut_begin(&cut, root, start, last - start + 1, FR_READ | FR_WRITE);
@@ -327,13 +256,11 @@ static bool fr_mmap_stored_into(struct fr_inode *fi, u64 start, u64 last,
 }
 
 /* Can pages of FUSE's cache be stored into, and written back as a whole? */
-static bool fr_mmap_may_store(struct fr_inode *fi,
-			      const struct vm_area_struct *vma, bool made)
+static bool fr_mmap_may_store(struct fr_inode *fi, const struct file *file,
+			      const struct vm_area_struct *vma)
 {
-	u64 start = fr_vma_start(vma), last = fr_vma_last(vma);
-
-	return fr_mmap_edges_aligned(fi, start, last) &&
-	       !fr_mmap_stored_into(fi, start, last, made);
+	return fr_mmap_edges_aligned(fi, fr_vma_start(vma), fr_vma_last(vma)) &&
+	       !fr_mmap_stored_into(fi, file, vma);
 }
 
 /*
@@ -425,14 +352,12 @@ static void fr_mmap_ops(struct vm_area_struct *vma)
 int fr_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct fr_inode *fi = fr_file_inode(file);
-	bool write = fr_vma_may_write_back(vma), made = true;
+	bool claimed = true;
 	struct fr_backing *backing = NULL;
 	struct fr_mmap_place place;
 	int err;
 
-	/* Stores into two caches of the same bytes would undo each other */
-	if (fi && fr_load_root(fi->map.root) &&
-	    !fr_mmap_cache_stored_into(file, vma))
+	if (fi && fr_load_root(fi->map.root))
 		backing = fr_mmap_backing_get(fi, vma, &place);
 	if (backing) {
 		err = fr_mmap_backing(fi, file, vma, backing, &place);
@@ -440,16 +365,17 @@ int fr_mmap(struct file *file, struct vm_area_struct *vma)
 		if (err != FR_MMAP_CACHE)
 			return err;
 	}
-	if (fi && write)
-		made = fr_mmap_wait_made(fi, file);
+	if (fi && fr_vma_may_write_back(vma))
+		claimed = fr_claim_cache(fi, file, vma);
 	if (fi && fr_load_root(fi->map.root)) {
-		if (write && !fr_mmap_may_store(fi, vma, made)) {
+		if (fr_vma_may_write_back(vma) &&
+		    !(claimed && fr_mmap_may_store(fi, file, vma))) {
 			if (vma->vm_flags & VM_WRITE)
 				return -ENODEV;
 			/* For reading, as if the file had been opened for that */
 			vm_flags_clear(vma, VM_MAYWRITE);
 		}
-		fr_mmap_drop_unseen(fi, vma);
+		fr_mmap_drop_unseen(fi, file, vma);
 	}
 	err = fr_orig_fops->mmap(file, vma);
 	if (err || !fi || vma->vm_file != file)

@@ -19,6 +19,7 @@
  *   inode lock               VFS's: truncate, writes that extend the file
  *     mmap lock              MM's: page faults
  *       fr_inode.store_lock  the first store through a mapping (hold.c)
+ *       fr_inode.claim_lock  a new mapping (claim.c); inside, MM's list of all
  *     fr_inode.map_lock      one writer per map
  *       invalidate lock      of a backing (splice.c)
  *       fr_conn.lock         (spin) fr_inode.nr_files, .hashed; list of inodes
@@ -125,9 +126,11 @@ enum fr_stores {
  *		no lock, see attr.c
  * @mapped:	a backing was mapped for writing: stores go unseen from then on
  * @mapped_first: the file's pages that such mappings have had lie from here on;
- * @mapped_last:  and up to here; @holds_lock
- * @mapping:	the last of them may not have been made yet; @holds_lock
- * @mapping_waits: mappings of FUSE's cache that wait for it; @holds_lock
+ * @mapped_last:  and up to here; @claim_lock
+ * @claimed_cache: a mapping of FUSE's cache to store into may be being made
+ * @claimed_backing: one of a backing may be
+ * @claims_waiting: mappings that are being made, but wait for those
+ * @claim_lock:	protects these (claim.c)
  * @txn:	the last message that changed @map: not one that failed, nor a
  *		truncation; @map_lock, and none to look at it
  * @trunc_txn:	@txn when the file was last opened with O_TRUNC
@@ -141,8 +144,7 @@ enum fr_stores {
  * @store_lock:	until the first store may be
  * @store_gp:	when all writers know
  * @holds:	pages not to be stored into now, struct fr_hold
- * @holds_lock:	protects that, @refused, @short_page, @short_end, and what is
- *		mapped
+ * @holds_lock:	protects that, @refused, @short_page and @short_end
  * @holds_wait:	who waits for one to end
  * @refused:	the page of a store that has to wait
  * @refused_until: jiffies up to which its turn is next
@@ -173,8 +175,10 @@ struct fr_inode {
 	bool mapped;
 	pgoff_t mapped_first;
 	pgoff_t mapped_last;
-	bool mapping;
-	unsigned int mapping_waits;
+	bool claimed_cache;
+	bool claimed_backing;
+	unsigned int claims_waiting;
+	struct mutex claim_lock;
 	bool sent_back;
 	bool spliced;
 	bool truncating;
@@ -344,6 +348,33 @@ int fr_grow_catch_up(struct fr_inode *fi, u64 eof);
 long fr_fallocate(struct file *file, int mode, loff_t offset, loff_t len);
 void fr_grow_copying(struct file *file, loff_t pos, size_t len);
 void fr_grow_flush(struct fr_inode *fi);
+
+/* The first and the last byte of the file in it */
+static inline u64 fr_vma_start(const struct vm_area_struct *vma)
+{
+	return (u64)vma->vm_pgoff << PAGE_SHIFT;
+}
+
+static inline u64 fr_vma_last(const struct vm_area_struct *vma)
+{
+	return fr_vma_start(vma) + (vma->vm_end - vma->vm_start) - 1;
+}
+
+static inline bool fr_vma_may_write_back(const struct vm_area_struct *vma)
+{
+	/* Of another's mapping, these stay as they are in MM's list. */
+	vm_flags_t flags = data_race(vma->vm_flags);
+
+	return (flags & VM_SHARED) && (flags & VM_MAYWRITE);
+}
+
+/* claim.c */
+bool fr_claim_backing(struct fr_inode *fi, const struct file *file,
+		      const struct vm_area_struct *vma, bool all);
+bool fr_claim_cache(struct fr_inode *fi, const struct file *file,
+		    const struct vm_area_struct *vma);
+bool fr_claim_unseen(struct fr_inode *fi, const struct file *file,
+		     const struct vm_area_struct *vma);
 
 /* mmap.c */
 int fr_mmap(struct file *file, struct vm_area_struct *vma);
