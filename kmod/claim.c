@@ -19,35 +19,44 @@
 #include <linux/rbtree.h>
 #include <linux/sched/signal.h>
 
-#include "regions.h"
+#include "claim.h"
 
 #define FR_CLAIM_TRIES	1000	/* of half a millisecond at least each */
 
-/* The pages that are asked about, and what is there. */
-struct fr_claim {
-	struct fr_inode *fi;
-	struct address_space *mapping;
-	pgoff_t first;
-	pgoff_t last;
-	unsigned int counted;	/* MM counts what is asked about */
-	bool cache;		/* FUSE's cache is stored into, or may come to be */
-	unsigned int tries;
-};
-
-static void fr_claim_init(struct fr_claim *claim, struct fr_inode *fi,
-			  const struct file *file,
-			  const struct vm_area_struct *vma)
+/* @vma is being made, and has claimed nothing yet. */
+void fr_claim_begin(struct fr_claim *claim, struct fr_inode *fi,
+		    const struct file *file, const struct vm_area_struct *vma)
 {
 	*claim = (struct fr_claim){
 		.fi = fi,
 		.mapping = file->f_mapping,
 		.first = vma->vm_pgoff,
 		.last = fr_vma_last(vma) >> PAGE_SHIFT,
-		/* A file system above this one has asked MM about its own file. */
-		.counted = fr_vma_may_write_back(vma) &&
-			   !(file->f_mode & FMODE_BACKING),
+		.write = fr_vma_may_write_back(vma),
 		.tries = FR_CLAIM_TRIES,
 	};
+	/* A file system above this one has asked MM about its own file. */
+	if (!claim->write || (file->f_mode & FMODE_BACKING))
+		return;
+	claim->waits = 1;
+	mutex_lock(&fi->claim_lock);
+	fi->claims_waiting++;
+	mutex_unlock(&fi->claim_lock);
+}
+
+static void fr_claim_end_locked(struct fr_claim *claim)
+{
+	lockdep_assert_held(&claim->fi->claim_lock);
+	claim->fi->claims_waiting -= claim->waits;
+	claim->waits = 0;
+}
+
+/* It has claimed its cache, or is not made after all. */
+void fr_claim_end(struct fr_claim *claim)
+{
+	mutex_lock(&claim->fi->claim_lock);
+	fr_claim_end_locked(claim);
+	mutex_unlock(&claim->fi->claim_lock);
 }
 
 static bool fr_claim_overlaps(const struct fr_claim *claim, pgoff_t first,
@@ -68,8 +77,11 @@ static int fr_claim_look(struct fr_claim *claim)
 	int making;
 
 	claim->cache = false;
+	making = atomic_read(&mapping->i_mmap_writable);
+	if (making <= (int)claim->waits)
+		return making;
 	i_mmap_lock_read(mapping);
-	making = atomic_read(&mapping->i_mmap_writable) - (int)claim->counted;
+	making = atomic_read(&mapping->i_mmap_writable);
 	for (rb = rb_first_cached(&mapping->i_mmap); rb; rb = rb_next(rb)) {
 		vma = rb_entry(rb, struct vm_area_struct, shared.rb);
 		if (!fr_vma_may_write_back(vma))
@@ -85,7 +97,10 @@ static int fr_claim_look(struct fr_claim *claim)
 	return making;
 }
 
-/* Once nobody makes a mapping but those who wait here, all are known to MM. */
+/*
+ * Once nobody makes a mapping but those who have claimed nothing yet, MM knows all
+ * that have been.
+ */
 static void fr_claim_settle(struct fr_claim *claim)
 {
 	struct fr_inode *fi = claim->fi;
@@ -108,23 +123,38 @@ static bool fr_claim_wait(struct fr_claim *claim)
 	lockdep_assert_held(&fi->claim_lock);
 	if (!claim->tries-- || fatal_signal_pending(current))
 		return false;
-	fi->claims_waiting += claim->counted;
 	mutex_unlock(&fi->claim_lock);
 	usleep_range(500, 1000);
 	mutex_lock(&fi->claim_lock);
-	fi->claims_waiting -= claim->counted;
 	return true;
 }
 
 /* Stores go unseen from now on, into these pages of the file. */
-static void fr_claim_note(struct fr_inode *fi, pgoff_t first, pgoff_t last)
+static void fr_claim_note(struct fr_claim *claim)
 {
+	struct fr_inode *fi = claim->fi;
+
 	lockdep_assert_held(&fi->claim_lock);
-	if (!fi->mapped || first < fi->mapped_first)
-		fi->mapped_first = first;
-	fi->mapped_last = max(fi->mapped_last, last);
+	if (!fi->mapped || claim->first < fi->mapped_first)
+		fi->mapped_first = claim->first;
+	fi->mapped_last = max(fi->mapped_last, claim->last);
 	WRITE_ONCE(fi->mapped, true);
 	fi->claimed_backing = true;
+}
+
+/* The same, into FUSE's cache; MM may make it longer if no backing is mapped. */
+static void fr_claim_note_cache(struct fr_claim *claim)
+{
+	struct fr_inode *fi = claim->fi;
+	pgoff_t first = fi->mapped ? claim->first : 0;
+	pgoff_t last = fi->mapped ? claim->last : ULONG_MAX;
+
+	lockdep_assert_held(&fi->claim_lock);
+	if (!fi->claimed_cache || first < fi->claimed_first)
+		fi->claimed_first = first;
+	if (!fi->claimed_cache || last > fi->claimed_last)
+		fi->claimed_last = last;
+	fi->claimed_cache = true;
 }
 
 /* Have any of these pages been stored into, unseen? */
@@ -138,69 +168,72 @@ static bool fr_claim_noted(struct fr_claim *claim)
 }
 
 /**
- * fr_claim_backing() - is @vma to be a mapping of a backing?
+ * fr_claim_backing() - is it to be a mapping of a backing?
  * @all: MM may make it longer, or move it, over any page of the file
  *
  * Not if its pages are stored into in FUSE's cache.
  */
-bool fr_claim_backing(struct fr_inode *fi, const struct file *file,
-		      const struct vm_area_struct *vma, bool all)
+bool fr_claim_backing(struct fr_claim *claim, bool all)
 {
-	struct fr_claim claim;
+	const struct fr_claim asked = *claim;
+	struct fr_inode *fi = claim->fi;
 	bool mine;
 
-	fr_claim_init(&claim, fi, file, vma);
 	if (all) {
-		claim.first = 0;
-		claim.last = ULONG_MAX;
+		claim->first = 0;
+		claim->last = ULONG_MAX;
 	}
 	mutex_lock(&fi->claim_lock);
 	do {
-		fr_claim_settle(&claim);
-		mine = !claim.cache && !fi->claimed_cache;
-	} while (!claim.cache && !mine && fr_claim_wait(&claim));
-	if (mine && fr_vma_may_write_back(vma))
-		fr_claim_note(fi, claim.first, claim.last);
+		fr_claim_settle(claim);
+		mine = !claim->cache &&
+		       !(fi->claimed_cache &&
+			 fr_claim_overlaps(claim, fi->claimed_first,
+					   fi->claimed_last));
+	} while (!claim->cache && !mine && fr_claim_wait(claim));
+	if (mine && claim->write)
+		fr_claim_note(claim);
+	if (mine)
+		fr_claim_end_locked(claim);
 	mutex_unlock(&fi->claim_lock);
+	claim->first = asked.first;
+	claim->last = asked.last;
 	return mine;
 }
 
 /**
- * fr_claim_cache() - is @vma, a mapping of FUSE's cache, one to store into?
+ * fr_claim_cache() - is it, with FUSE's cache behind it, one to store into?
  *
  * Not if a mapping of a backing for its pages is just being made. Whether there
  * is one already, the backing can tell.
  */
-bool fr_claim_cache(struct fr_inode *fi, const struct file *file,
-		    const struct vm_area_struct *vma)
+bool fr_claim_cache(struct fr_claim *claim)
 {
-	struct fr_claim claim;
+	struct fr_inode *fi = claim->fi;
 	bool mine;
 
-	fr_claim_init(&claim, fi, file, vma);
 	mutex_lock(&fi->claim_lock);
 	do {
-		fr_claim_settle(&claim);
-		mine = !fi->claimed_backing || !fr_claim_noted(&claim);
-	} while (!mine && fr_claim_wait(&claim));
-	if (mine)
-		fi->claimed_cache = true;
+		fr_claim_settle(claim);
+		mine = !fi->claimed_backing || !fr_claim_noted(claim);
+	} while (!mine && fr_claim_wait(claim));
+	if (mine) {
+		fr_claim_note_cache(claim);
+		fr_claim_end_locked(claim);
+	}
 	mutex_unlock(&fi->claim_lock);
 	return mine;
 }
 
-/* Has any page of @vma been stored into through a mapping of a backing? */
-bool fr_claim_unseen(struct fr_inode *fi, const struct file *file,
-		     const struct vm_area_struct *vma)
+/* Has any of its pages been stored into through a mapping of a backing? */
+bool fr_claim_unseen(struct fr_claim *claim)
 {
-	struct fr_claim claim;
 	bool noted;
 
-	if (likely(!READ_ONCE(fi->mapped)))
+	if (likely(!READ_ONCE(claim->fi->mapped)))
 		return false;
-	fr_claim_init(&claim, fi, file, vma);
-	mutex_lock(&fi->claim_lock);
-	noted = fr_claim_noted(&claim);
-	mutex_unlock(&fi->claim_lock);
+	mutex_lock(&claim->fi->claim_lock);
+	noted = fr_claim_noted(claim);
+	mutex_unlock(&claim->fi->claim_lock);
 	return noted;
 }

@@ -21,8 +21,11 @@
 #include <linux/shmem_fs.h>
 
 #include "cache.h"
+#include "claim.h"
 #include "cut.h"
 #include "regions.h"
+
+#define FR_MMAP_FLUSHES	8
 
 static const struct vm_operations_struct *fr_orig_vm_ops __read_mostly;
 static struct vm_operations_struct fr_vm_ops;
@@ -131,17 +134,18 @@ static bool fr_mmap_sealed(struct file *file)
  * FUSE's cache is about to be mapped, and may have pages of before stores that
  * it did not see: to write those back would undo the stores.
  */
-static void fr_mmap_drop_unseen(struct fr_inode *fi, const struct file *file,
+static void fr_mmap_drop_unseen(struct fr_inode *fi, struct fr_claim *claim,
 				const struct vm_area_struct *vma)
 {
-	if (fr_claim_unseen(fi, file, vma))
+	if (fr_claim_unseen(claim))
 		fr_drop(fi, fr_vma_start(vma), fr_vma_last(vma),
 			FR_DROP_WRITTEN);
 }
 
 /*
  * What was stored into FUSE's cache, by mappings that have gone, must not be
- * written back later. Where it takes the server it can't be waited for.
+ * written back later. Again, for who writes it just now may be killed, and leave
+ * pages dirty. Where it takes the server it can't be waited for.
  */
 static bool fr_mmap_flushed(struct fr_inode *fi,
 			    const struct vm_area_struct *vma,
@@ -150,21 +154,24 @@ static bool fr_mmap_flushed(struct fr_inode *fi,
 	u64 start = place->same ? 0 : fr_vma_start(vma);
 	u64 last = place->same ? FR_LAST_MAX : fr_vma_last(vma);
 	struct address_space *mapping = fi->inode->i_mapping;
+	unsigned int tries = FR_MMAP_FLUSHES;
 
-	if (likely(!fr_cache_needs_writeback(mapping, start, last)))
-		return true;
-	if (!fr_cache_writable(fi, fr_vma_start(vma), fr_vma_last(vma)))
-		return false;
-	/* What could not be written is fsync's to tell */
-	fr_cache_write(mapping, start, last);
+	while (unlikely(fr_cache_needs_writeback(mapping, start, last))) {
+		if (fr_held_bound(fi, start, last) ||
+		    !fr_cache_writable(fi, start, last) ||
+		    fatal_signal_pending(current) || !tries--)
+			return false;
+		/* What could not be written is fsync's to tell */
+		fr_cache_write(mapping, start, last);
+	}
 	return true;
 }
 
 /* Not an errno, all of which may be a file system's: it is to be FUSE's cache. */
-#define FR_MMAP_CACHE 1
+#define FR_MMAP_CACHE	1
 
 static int fr_mmap_backing(struct fr_inode *fi, struct file *file,
-			   struct vm_area_struct *vma,
+			   struct vm_area_struct *vma, struct fr_claim *claim,
 			   struct fr_backing *backing,
 			   const struct fr_mmap_place *place)
 {
@@ -189,7 +196,7 @@ static int fr_mmap_backing(struct fr_inode *fi, struct file *file,
 	if (IS_ERR(real))
 		return PTR_ERR(real);
 	/* Only now, for to open it may take its time */
-	if (!fr_claim_backing(fi, file, vma, place->same) ||
+	if (!fr_claim_backing(claim, place->same) ||
 	    !fr_mmap_flushed(fi, vma, place)) {
 		fput(real);
 		return FR_MMAP_CACHE;
@@ -229,7 +236,7 @@ static bool fr_mmap_edges_aligned(struct fr_inode *fi, u64 start, u64 last)
  * Is a byte of [@start, @last] in a backing that is mapped for writing, maybe
  * through this inode?
  */
-static bool fr_mmap_stored_into(struct fr_inode *fi, const struct file *file,
+static bool fr_mmap_stored_into(struct fr_inode *fi, struct fr_claim *claim,
 				const struct vm_area_struct *vma)
 {
 	u64 start = fr_vma_start(vma), last = fr_vma_last(vma);
@@ -240,7 +247,7 @@ static bool fr_mmap_stored_into(struct fr_inode *fi, const struct file *file,
 	bool stored = false;
 	int idx;
 
-	if (!fr_claim_unseen(fi, file, vma))
+	if (!fr_claim_unseen(claim))
 		return false;
 	idx = srcu_read_lock(&fi->conn->srcu);
 	root = fr_load_root(fi->map.root);
@@ -256,11 +263,11 @@ static bool fr_mmap_stored_into(struct fr_inode *fi, const struct file *file,
 }
 
 /* Can pages of FUSE's cache be stored into, and written back as a whole? */
-static bool fr_mmap_may_store(struct fr_inode *fi, const struct file *file,
+static bool fr_mmap_may_store(struct fr_inode *fi, struct fr_claim *claim,
 			      const struct vm_area_struct *vma)
 {
 	return fr_mmap_edges_aligned(fi, fr_vma_start(vma), fr_vma_last(vma)) &&
-	       !fr_mmap_stored_into(fi, file, vma);
+	       !fr_mmap_stored_into(fi, claim, vma);
 }
 
 /*
@@ -349,36 +356,25 @@ static void fr_mmap_ops(struct vm_area_struct *vma)
 		vma->vm_ops = &fr_vm_ops;
 }
 
-int fr_mmap(struct file *file, struct vm_area_struct *vma)
+/* With FUSE's cache behind it */
+static int fr_mmap_cache(struct fr_inode *fi, struct file *file,
+			 struct vm_area_struct *vma, struct fr_claim *claim)
 {
-	struct fr_inode *fi = fr_file_inode(file);
-	bool claimed = true;
-	struct fr_backing *backing = NULL;
-	struct fr_mmap_place place;
+	bool claimed = !claim->write || fr_claim_cache(claim);
 	int err;
 
-	if (fi && fr_load_root(fi->map.root))
-		backing = fr_mmap_backing_get(fi, vma, &place);
-	if (backing) {
-		err = fr_mmap_backing(fi, file, vma, backing, &place);
-		fr_backing_put(backing);
-		if (err != FR_MMAP_CACHE)
-			return err;
-	}
-	if (fi && fr_vma_may_write_back(vma))
-		claimed = fr_claim_cache(fi, file, vma);
-	if (fi && fr_load_root(fi->map.root)) {
-		if (fr_vma_may_write_back(vma) &&
-		    !(claimed && fr_mmap_may_store(fi, file, vma))) {
+	if (fr_load_root(fi->map.root)) {
+		if (claim->write &&
+		    !(claimed && fr_mmap_may_store(fi, claim, vma))) {
 			if (vma->vm_flags & VM_WRITE)
 				return -ENODEV;
 			/* For reading, as if the file had been opened for that */
 			vm_flags_clear(vma, VM_MAYWRITE);
 		}
-		fr_mmap_drop_unseen(fi, file, vma);
+		fr_mmap_drop_unseen(fi, claim, vma);
 	}
 	err = fr_orig_fops->mmap(file, vma);
-	if (err || !fi || vma->vm_file != file)
+	if (err || vma->vm_file != file)
 		return err;
 	/*
 	 * MM makes mappings longer (mremap(), merging) without asking: not over
@@ -390,4 +386,28 @@ int fr_mmap(struct file *file, struct vm_area_struct *vma)
 	if (vma->vm_ops && !IS_DAX(file_inode(file)))
 		fr_mmap_ops(vma);
 	return 0;
+}
+
+int fr_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct fr_inode *fi = fr_file_inode(file);
+	struct fr_backing *backing = NULL;
+	struct fr_mmap_place place;
+	struct fr_claim claim;
+	int err;
+
+	if (!fi)
+		return fr_orig_fops->mmap(file, vma);
+	fr_claim_begin(&claim, fi, file, vma);
+	err = FR_MMAP_CACHE;
+	if (fr_load_root(fi->map.root))
+		backing = fr_mmap_backing_get(fi, vma, &place);
+	if (backing) {
+		err = fr_mmap_backing(fi, file, vma, &claim, backing, &place);
+		fr_backing_put(backing);
+	}
+	if (err == FR_MMAP_CACHE)
+		err = fr_mmap_cache(fi, file, vma, &claim);
+	fr_claim_end(&claim);
+	return err;
 }

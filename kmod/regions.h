@@ -127,9 +127,11 @@ enum fr_stores {
  * @mapped:	a backing was mapped for writing: stores go unseen from then on
  * @mapped_first: the file's pages that such mappings have had lie from here on;
  * @mapped_last:  and up to here; @claim_lock
- * @claimed_cache: a mapping of FUSE's cache to store into may be being made
+ * @claimed_cache: a mapping of FUSE's cache to store into may be being made,
+ * @claimed_first: from here on
+ * @claimed_last:  up to here
  * @claimed_backing: one of a backing may be
- * @claims_waiting: mappings that are being made, but wait for those
+ * @claims_waiting: mappings that are being made and have claimed nothing yet
  * @claim_lock:	protects these (claim.c)
  * @txn:	the last message that changed @map: not one that failed, nor a
  *		truncation; @map_lock, and none to look at it
@@ -176,6 +178,8 @@ struct fr_inode {
 	pgoff_t mapped_first;
 	pgoff_t mapped_last;
 	bool claimed_cache;
+	pgoff_t claimed_first;
+	pgoff_t claimed_last;
 	bool claimed_backing;
 	unsigned int claims_waiting;
 	struct mutex claim_lock;
@@ -367,14 +371,6 @@ static inline bool fr_vma_may_write_back(const struct vm_area_struct *vma)
 
 	return (flags & VM_SHARED) && (flags & VM_MAYWRITE);
 }
-
-/* claim.c */
-bool fr_claim_backing(struct fr_inode *fi, const struct file *file,
-		      const struct vm_area_struct *vma, bool all);
-bool fr_claim_cache(struct fr_inode *fi, const struct file *file,
-		    const struct vm_area_struct *vma);
-bool fr_claim_unseen(struct fr_inode *fi, const struct file *file,
-		     const struct vm_area_struct *vma);
 
 /* mmap.c */
 int fr_mmap(struct file *file, struct vm_area_struct *vma);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* M1: bytes that are stored into through mappings are in one cache. */
 #define _GNU_SOURCE
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -242,7 +243,7 @@ static void meet(atomic_int *met)
 	int turn = atomic_fetch_add(met, 1) / 2;
 
 	while (atomic_load(met) / 2 == turn)
-		;
+		sched_yield();
 }
 
 /* One turn of it: what the other one stores is seen. */
