@@ -381,6 +381,40 @@ TEST(m1_inner_beside_end_of_spanning_mapping)
 	CHECK_EQ(byte[1], 2);
 }
 
+/* Who hangs while he maps another region, whose backing does not open, is in nobody's way. */
+TEST(m3_inner_beside_hung_mapping)
+{
+	struct srv *plain = srv_new(&(struct srv_opts){ .no_attach = true, .threads = true });
+	struct tfile *lower = srv_store_file(plain, "lower", SIZE), *f;
+	unsigned char *p, *q;
+	struct backing *slow;
+	pid_t child;
+	int fd;
+
+	srv_start(plain);
+	f = file();
+	slow = backing_from_fd(srv_open(lower, O_RDWR));
+	srv_register(f->srv, slow);
+	CHECK_ZERO(region_bind(f, 0, 8 * PAGE, slow, 0, RW));
+	CHECK_ZERO(region_bind(f, 8 * PAGE, 8 * PAGE, c, 8 * PAGE, RW));
+	fd = srv_open(f, O_RDWR);
+	p = map(fd, RDWR, MAP_SHARED, 8 * PAGE, 8 * PAGE);
+	p[0] = 1;
+	munmap(map(fd, RDWR, MAP_SHARED, 16 * PAGE, 4 * PAGE), 4 * PAGE);
+	lower->hang = 1u << OP_OPEN;
+	child = (pid_t)CHECK_OK(fork());
+	if (!child) {
+		map(fd, RDWR, MAP_SHARED, 0, 8 * PAGE);
+		_exit(0);
+	}
+	srv_until_hanging(lower);
+	q = map(fd, RDWR, MAP_SHARED, 8 * PAGE, 8 * PAGE);
+	q[1] = 2;
+	CHECK_EQ(p[1], 2);
+	lower->hang = 0;
+	CHECK_EQ(waitpid(child, NULL, 0), child);
+}
+
 /* A window of FUSE's cache elsewhere keeps nobody from what he has mapped already. */
 TEST(m3_inner_mapping_again_beside_spanning_one)
 {
