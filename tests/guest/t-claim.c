@@ -338,6 +338,23 @@ TEST(m1_reader_and_inner_at_once)
 	CHECK_EQ(m[1].maps, 400);
 }
 
+/* The same as two_regions(), but the first one is a file of another server: that. */
+static struct tfile *two_regions_one_hangs(int *fd)
+{
+	struct srv *plain = srv_new(&(struct srv_opts){ .no_attach = true, .threads = true });
+	struct tfile *lower = srv_store_file(plain, "lower", SIZE), *f;
+	struct backing *hangs;
+
+	srv_start(plain);
+	f = file();
+	hangs = backing_from_fd(srv_open(lower, O_RDWR));
+	srv_register(f->srv, hangs);
+	CHECK_ZERO(region_bind(f, 0, 8 * PAGE, hangs, 0, RW));
+	CHECK_ZERO(region_bind(f, 8 * PAGE, 8 * PAGE, c, 8 * PAGE, RW));
+	*fd = srv_open(f, O_RDWR);
+	return lower;
+}
+
 /*
  * A mapping is gone for MM before all that was stored through it has been written
  * back; here that hangs at its first page, which is on another server. What is stored
@@ -345,20 +362,12 @@ TEST(m1_reader_and_inner_at_once)
  */
 TEST(m1_inner_beside_end_of_spanning_mapping)
 {
-	struct srv *plain = srv_new(&(struct srv_opts){ .no_attach = true, .threads = true });
-	struct tfile *lower = srv_store_file(plain, "lower", SIZE), *f;
 	unsigned char *p, byte[2];
-	struct backing *slow;
+	struct tfile *lower;
 	pid_t child;
 	int fd;
 
-	srv_start(plain);
-	f = file();
-	slow = backing_from_fd(srv_open(lower, O_RDWR));
-	srv_register(f->srv, slow);
-	CHECK_ZERO(region_bind(f, 0, 8 * PAGE, slow, 0, RW));
-	CHECK_ZERO(region_bind(f, 8 * PAGE, 8 * PAGE, c, 8 * PAGE, RW));
-	fd = srv_open(f, O_RDWR);
+	lower = two_regions_one_hangs(&fd);
 	child = (pid_t)CHECK_OK(fork());
 	if (!child) {
 		p = map(fd, RDWR, MAP_SHARED, 0, 16 * PAGE);
@@ -384,20 +393,12 @@ TEST(m1_inner_beside_end_of_spanning_mapping)
 /* Who hangs while he maps another region, whose backing does not open, is in nobody's way. */
 TEST(m3_inner_beside_hung_mapping)
 {
-	struct srv *plain = srv_new(&(struct srv_opts){ .no_attach = true, .threads = true });
-	struct tfile *lower = srv_store_file(plain, "lower", SIZE), *f;
 	unsigned char *p, *q;
-	struct backing *slow;
+	struct tfile *lower;
 	pid_t child;
 	int fd;
 
-	srv_start(plain);
-	f = file();
-	slow = backing_from_fd(srv_open(lower, O_RDWR));
-	srv_register(f->srv, slow);
-	CHECK_ZERO(region_bind(f, 0, 8 * PAGE, slow, 0, RW));
-	CHECK_ZERO(region_bind(f, 8 * PAGE, 8 * PAGE, c, 8 * PAGE, RW));
-	fd = srv_open(f, O_RDWR);
+	lower = two_regions_one_hangs(&fd);
 	p = map(fd, RDWR, MAP_SHARED, 8 * PAGE, 8 * PAGE);
 	p[0] = 1;
 	munmap(map(fd, RDWR, MAP_SHARED, 16 * PAGE, 4 * PAGE), 4 * PAGE);
