@@ -85,8 +85,8 @@ static ssize_t write_gap(void *ctx, uint64_t nodeid, uint64_t offset, const void
 }
 
 /*
- * From @old, for what ends at @size. The kernel has one request at a time that extends a file, but
- * the bytes at its end may be moved meanwhile: node->lock is held.
+ * From @old, for what ends at @size. A direct write comes in several requests at once, and one of
+ * them may have put bytes behind this one's end meanwhile: node->lock is held for writing.
  */
 static int grow(struct node *node, uint64_t old, uint64_t size)
 {
@@ -133,7 +133,7 @@ void data_write_buf(fuse_req_t req, fuse_ino_t nodeid, struct fuse_bufvec *in, o
 		n = write_all(node, in, offset);
 	else
 		n = fuse_regions_write_buf(cutfs.conn, nodeid, in, offset, write_gap, node);
-	pthread_rwlock_rdlock(&node->lock);
+	pthread_rwlock_wrlock(&node->lock);
 	err = n < 0 ? (int)n : grow(node, old, (uint64_t)(offset + n));
 	pthread_rwlock_unlock(&node->lock);
 	if (err)
