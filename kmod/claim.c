@@ -54,6 +54,8 @@ static void fr_claim_end_locked(struct fr_claim *claim)
 /* It has claimed its cache, or is not made after all. */
 void fr_claim_end(struct fr_claim *claim)
 {
+	if (!claim->waits)
+		return;
 	mutex_lock(&claim->fi->claim_lock);
 	fr_claim_end_locked(claim);
 	mutex_unlock(&claim->fi->claim_lock);
