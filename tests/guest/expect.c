@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "expect.h"
@@ -131,6 +132,15 @@ void expect_byte(int fd, uint64_t off, unsigned char want)
 
 	CHECK_EQ(pread(fd, &got, 1, (off_t)off), 1);
 	CHECK_EQ(got, want);
+}
+
+unsigned char *map_file(int fd, int prot, int flags, uint64_t off, size_t len)
+{
+	unsigned char *p = mmap(NULL, len, prot, flags, fd, (off_t)off);
+
+	if (p == MAP_FAILED)
+		FAIL("mmap of %zu bytes at %#llx: %m", len, (unsigned long long)off);
+	return p;
 }
 
 void expect_read(const struct tfile *f, int fd, uint64_t off, size_t len)

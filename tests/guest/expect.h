@@ -26,6 +26,9 @@ void expect_content(const struct tfile *f, const char *how, uint64_t off, const 
 /* A pread() of one byte, whatever the model says */
 void expect_byte(int fd, uint64_t off, unsigned char want);
 
+/* An mmap() that succeeds */
+unsigned char *map_file(int fd, int prot, int flags, uint64_t off, size_t len);
+
 /* One pread() */
 void expect_read(const struct tfile *f, int fd, uint64_t off, size_t len);
 

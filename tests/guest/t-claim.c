@@ -17,15 +17,6 @@ static struct tfile *file(void)
 	return srv_stored((struct srv_opts){ 0 }, NULL, SIZE, &b, &c);
 }
 
-static unsigned char *map(int fd, int prot, int flags, uint64_t off, size_t len)
-{
-	unsigned char *p = mmap(NULL, len, prot, flags, fd, (off_t)off);
-
-	if (p == MAP_FAILED)
-		FAIL("mmap of %zu bytes at %#llx: %m", len, (unsigned long long)off);
-	return p;
-}
-
 /* A file whose first 16 pages are in two backings */
 static struct tfile *two_regions(int *fd)
 {
@@ -44,9 +35,9 @@ TEST(m1_spanning_mapping_beside_inner)
 	int fd;
 
 	two_regions(&fd);
-	outer = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 16 * PAGE);
+	outer = map_file(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 16 * PAGE);
 	outer[0] = 1;
-	inner = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 8 * PAGE);
+	inner = map_file(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 8 * PAGE);
 	CHECK_EQ(inner[0], 1);
 	inner[100] = 2;
 	CHECK_EQ(outer[100], 2);
@@ -66,11 +57,11 @@ TEST(m1_old_mapping_beside_new)
 {
 	struct tfile *f = file();
 	int fd = srv_open(f, O_RDWR);
-	unsigned char *old = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 8 * PAGE), *new;
+	unsigned char *old = map_file(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 8 * PAGE), *new;
 
 	CHECK_ZERO(region_bind(f, 0, 8 * PAGE, b, 0, RW));
 	old[0] = 1;
-	new = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 8 * PAGE);
+	new = map_file(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 8 * PAGE);
 	new[100] = 2;
 	CHECK_EQ(old[100], 2);
 	CHECK_EQ(new[0], 1);
@@ -86,16 +77,16 @@ TEST(m2_spanning_mapping_behind_inner)
 	int fd;
 
 	two_regions(&fd);
-	inner = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 8 * PAGE);
+	inner = map_file(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 8 * PAGE);
 	inner[0] = 1;
 	outer = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	CHECK(outer == MAP_FAILED && errno == ENODEV);
-	outer = map(fd, PROT_READ, MAP_SHARED, 0, 16 * PAGE);
+	outer = map_file(fd, PROT_READ, MAP_SHARED, 0, 16 * PAGE);
 	CHECK_EQ(outer[0], 1);
 	CHECK_ERR(mprotect(outer, PAGE, PROT_READ | PROT_WRITE), EACCES);
 	munmap(outer, 16 * PAGE);
 	munmap(inner, 8 * PAGE);
-	outer = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 16 * PAGE);
+	outer = map_file(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 16 * PAGE);
 	outer[1] = 2;
 	CHECK_EQ(outer[0], 1);
 }
@@ -107,16 +98,16 @@ static void spanning_after_inner(int prot, bool gone)
 	int fd;
 
 	two_regions(&fd);
-	outer = map(fd, prot, MAP_SHARED, 0, 16 * PAGE);
+	outer = map_file(fd, prot, MAP_SHARED, 0, 16 * PAGE);
 	for (uint64_t i = 0; i < 16; i++)
 		CHECK_EQ(outer[i * PAGE], pattern_byte((i < 8 ? b : c)->seed, i * PAGE));
 	munmap(outer, 16 * PAGE);
-	inner = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 2 * PAGE, 4 * PAGE);
+	inner = map_file(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 2 * PAGE, 4 * PAGE);
 	for (uint64_t i = 0; i < 4; i++)
 		inner[i * PAGE + 100] = (unsigned char)i;
 	if (gone)
 		munmap(inner, 4 * PAGE);
-	outer = map(fd, prot, MAP_SHARED, 0, 16 * PAGE);
+	outer = map_file(fd, prot, MAP_SHARED, 0, 16 * PAGE);
 	for (uint64_t i = 0; i < 4; i++)
 		CHECK_EQ(outer[(2 + i) * PAGE + 100], i);
 	if (!(prot & PROT_WRITE))
@@ -153,14 +144,14 @@ TEST(m1_new_spanning_reader_beside_inner)
  */
 static unsigned char *spanning_below_inner(int *fd, unsigned char **inner)
 {
-	unsigned char *outer = map(-1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, 0, 32 * PAGE);
+	unsigned char *outer = map_file(-1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, 0, 32 * PAGE);
 	struct tfile *f = two_regions(fd);
 
 	CHECK_ZERO(region_bind(f, 24 * PAGE, 8 * PAGE, b, 24 * PAGE, RW));
-	*inner = map(*fd, PROT_READ | PROT_WRITE, MAP_SHARED, 24 * PAGE, 8 * PAGE);
+	*inner = map_file(*fd, PROT_READ | PROT_WRITE, MAP_SHARED, 24 * PAGE, 8 * PAGE);
 	(*inner)[0] = 1;
 	munmap(outer, 32 * PAGE);
-	outer = map(*fd, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, 4 * PAGE, 20 * PAGE);
+	outer = map_file(*fd, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, 4 * PAGE, 20 * PAGE);
 	outer[0] = 1;
 	return outer;
 }
@@ -198,7 +189,7 @@ TEST(m1_spanning_mapping_behind_whole_one_that_grew)
 	unsigned char *p;
 
 	CHECK_ZERO(region_bind(f, 0, 0, b, 0, RW));
-	p = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 4 * PAGE);
+	p = map_file(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 4 * PAGE);
 	p = mremap(p, 4 * PAGE, 16 * PAGE, MREMAP_MAYMOVE);
 	CHECK(p != MAP_FAILED);
 	p[8 * PAGE] = 1;
@@ -215,7 +206,7 @@ TEST(m1_spanning_mapping_beside_whole_one_that_moves)
 	unsigned char *p;
 
 	CHECK_ZERO(region_bind(f, 0, 0, b, 0, RW));
-	p = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 4 * PAGE, 2 * PAGE);
+	p = map_file(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 4 * PAGE, 2 * PAGE);
 	CHECK_ZERO(region_unbind(f, 2 * PAGE, PAGE));
 	CHECK(mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED);
 	CHECK_EQ(errno, ENODEV);
@@ -234,7 +225,7 @@ struct mapper {
 
 static void *shared(size_t len)
 {
-	return map(-1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, 0, len);
+	return map_file(-1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, 0, len);
 }
 
 /* Both processes are here. */
@@ -317,7 +308,7 @@ TEST(m3_inner_mappings_at_once)
 	int fd;
 
 	two_regions(&fd);
-	map(fd, RDWR, MAP_SHARED, 0, 8 * PAGE)[0] = 1;
+	map_file(fd, RDWR, MAP_SHARED, 0, 8 * PAGE)[0] = 1;
 	m = map_at_once((struct mapper){ .fd = fd, .len = 8 * PAGE, .prot = RDWR },
 			(struct mapper){ .fd = fd, .len = 8 * PAGE, .prot = RDWR });
 	CHECK_EQ(m[0].maps, 400);
@@ -362,15 +353,15 @@ static struct tfile *two_regions_one_hangs(int *fd)
  */
 TEST(m1_inner_beside_end_of_spanning_mapping)
 {
-	unsigned char *p, byte[2];
 	struct tfile *lower;
+	unsigned char *p;
 	pid_t child;
 	int fd;
 
 	lower = two_regions_one_hangs(&fd);
 	child = (pid_t)CHECK_OK(fork());
 	if (!child) {
-		p = map(fd, RDWR, MAP_SHARED, 0, 16 * PAGE);
+		p = map_file(fd, RDWR, MAP_SHARED, 0, 16 * PAGE);
 		p[0] = 1;
 		p[15 * PAGE + 1] = 1;
 		lower->hang = 1u << OP_WRITE;
@@ -378,16 +369,14 @@ TEST(m1_inner_beside_end_of_spanning_mapping)
 		_exit(0);
 	}
 	srv_until_hanging(lower);
-	p = map(fd, RDWR, MAP_SHARED, 8 * PAGE, 8 * PAGE);
+	p = map_file(fd, RDWR, MAP_SHARED, 8 * PAGE, 8 * PAGE);
 	p[7 * PAGE + 2] = 2;
 	lower->hang = 0;
 	CHECK_EQ(waitpid(child, NULL, 0), child);
-	CHECK_EQ(pread(fd, byte, 2, 15 * PAGE + 1), 2);
-	CHECK_EQ(byte[0], 1);
-	CHECK_EQ(byte[1], 2);
-	CHECK_EQ(pread(c->fd, byte, 2, 15 * PAGE + 1), 2);
-	CHECK_EQ(byte[0], 1);
-	CHECK_EQ(byte[1], 2);
+	expect_byte(fd, 15 * PAGE + 1, 1);
+	expect_byte(fd, 15 * PAGE + 2, 2);
+	expect_byte(c->fd, 15 * PAGE + 1, 1);
+	expect_byte(c->fd, 15 * PAGE + 2, 2);
 }
 
 /* Who hangs while he maps another region, whose backing does not open, is in nobody's way. */
@@ -399,17 +388,17 @@ TEST(m3_inner_beside_hung_mapping)
 	int fd;
 
 	lower = two_regions_one_hangs(&fd);
-	p = map(fd, RDWR, MAP_SHARED, 8 * PAGE, 8 * PAGE);
+	p = map_file(fd, RDWR, MAP_SHARED, 8 * PAGE, 8 * PAGE);
 	p[0] = 1;
-	munmap(map(fd, RDWR, MAP_SHARED, 16 * PAGE, 4 * PAGE), 4 * PAGE);
+	munmap(map_file(fd, RDWR, MAP_SHARED, 16 * PAGE, 4 * PAGE), 4 * PAGE);
 	lower->hang = 1u << OP_OPEN;
 	child = (pid_t)CHECK_OK(fork());
 	if (!child) {
-		map(fd, RDWR, MAP_SHARED, 0, 8 * PAGE);
+		map_file(fd, RDWR, MAP_SHARED, 0, 8 * PAGE);
 		_exit(0);
 	}
 	srv_until_hanging(lower);
-	q = map(fd, RDWR, MAP_SHARED, 8 * PAGE, 8 * PAGE);
+	q = map_file(fd, RDWR, MAP_SHARED, 8 * PAGE, 8 * PAGE);
 	q[1] = 2;
 	CHECK_EQ(p[1], 2);
 	lower->hang = 0;
@@ -423,7 +412,7 @@ TEST(m3_inner_mapping_again_beside_spanning_one)
 	int fd;
 
 	outer = spanning_below_inner(&fd, &inner);
-	again = map(fd, RDWR, MAP_SHARED, 24 * PAGE, 8 * PAGE);
+	again = map_file(fd, RDWR, MAP_SHARED, 24 * PAGE, 8 * PAGE);
 	again[1] = 2;
 	CHECK_EQ(inner[1], 2);
 	CHECK_EQ(outer[0], 1);
@@ -436,10 +425,10 @@ TEST(m3_region_beside_reader_of_all)
 	int fd;
 
 	two_regions(&fd);
-	p = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 8 * PAGE);
-	all = map(fd, PROT_READ, MAP_PRIVATE, 0, 16 * PAGE);
+	p = map_file(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 8 * PAGE);
+	all = map_file(fd, PROT_READ, MAP_PRIVATE, 0, 16 * PAGE);
 	CHECK_EQ(all[0], p[0]);
-	q = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 8 * PAGE);
+	q = map_file(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 8 * PAGE);
 	q[0] = 9;
 	CHECK_EQ(p[0], 9);
 }

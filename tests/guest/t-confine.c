@@ -18,15 +18,6 @@ static struct tfile *file(void)
 	return srv_stored((struct srv_opts){ 0 }, NULL, SIZE, &b, &c);
 }
 
-static unsigned char *map(int fd, int prot, int flags, uint64_t off, size_t len)
-{
-	unsigned char *p = mmap(NULL, len, prot, flags, fd, (off_t)off);
-
-	if (p == MAP_FAILED)
-		FAIL("mmap of %zu bytes at %#llx: %m", len, (unsigned long long)off);
-	return p;
-}
-
 /* Made longer by whatever means, it must not show the backing's other bytes. */
 static void cannot_grow(int open_flags, int prot, int flags)
 {
@@ -35,7 +26,7 @@ static void cannot_grow(int open_flags, int prot, int flags)
 	unsigned char *p, *q;
 
 	CHECK_ZERO(region_bind(f, 4 * PAGE, 2 * PAGE, b, 7 * PAGE, RW));
-	p = map(fd, prot, flags, 4 * PAGE, 2 * PAGE);
+	p = map_file(fd, prot, flags, 4 * PAGE, 2 * PAGE);
 	CHECK_EQ(p[5], pattern_byte(b->seed, 7 * PAGE + 5));
 	q = mremap(p, 2 * PAGE, 10 * PAGE, MREMAP_MAYMOVE);
 	if (q != MAP_FAILED)
@@ -70,7 +61,7 @@ static void cannot_move(int open_flags, int prot, uint64_t from, uint64_t len, u
 	unsigned char *p;
 
 	CHECK_ZERO(region_bind(f, from, len, b, backing_off, RW));
-	p = map(fd, prot, MAP_SHARED, from, 2 * PAGE);
+	p = map_file(fd, prot, MAP_SHARED, from, 2 * PAGE);
 	CHECK_EQ(p[5], pattern_byte(b->seed, backing_off + 5));
 	for (size_t page = 0; page < 20; page++)
 		if (page * PAGE < backing_off || page * PAGE >= backing_off + 2 * PAGE)
@@ -103,7 +94,7 @@ TEST(m3_whole_file_mapping_grows)
 	unsigned char *p;
 
 	CHECK_ZERO(region_bind(f, 0, 0, b, 0, RW));
-	p = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 4 * PAGE, 2 * PAGE);
+	p = map_file(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 4 * PAGE, 2 * PAGE);
 	p = mremap(p, 2 * PAGE, 10 * PAGE, MREMAP_MAYMOVE);
 	CHECK(p != MAP_FAILED);
 	CHECK_EQ(p[9 * PAGE], pattern_byte(b->seed, 13 * PAGE));
@@ -117,7 +108,7 @@ TEST(m3_mixed_mapping_grows)
 	unsigned char *p;
 
 	CHECK_ZERO(region_bind(f, 4 * PAGE, 2 * PAGE, b, 7 * PAGE, RW));
-	p = map(fd, PROT_READ, MAP_SHARED, 0, 8 * PAGE);
+	p = map_file(fd, PROT_READ, MAP_SHARED, 0, 8 * PAGE);
 	p = mremap(p, 8 * PAGE, 20 * PAGE, MREMAP_MAYMOVE);
 	CHECK(p != MAP_FAILED);
 	expect_content(f, "mmap", 0, p, 20 * PAGE);
@@ -158,7 +149,7 @@ TEST(m3_windows_of_a_file_of_odd_size)
 
 	CHECK_ZERO(region_bind(f, 0, 2 * PAGE + 1808, b, 0, RW));
 	for (uint64_t i = 0; i < 3; i++) {
-		p[i] = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, i * PAGE, PAGE);
+		p[i] = map_file(fd, PROT_READ | PROT_WRITE, MAP_SHARED, i * PAGE, PAGE);
 		p[i][7] = (unsigned char)(i + 1);
 	}
 	for (uint64_t i = 0; i < 3; i++) {
@@ -181,7 +172,8 @@ TEST(m3_confined_mapping_has_a_file_to_read)
 	char id[32];
 
 	CHECK_ZERO(region_bind(f, 4 * PAGE, 2 * PAGE, b, 7 * PAGE, RW));
-	query.addr = (uintptr_t)map(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 4 * PAGE, 2 * PAGE);
+	query.addr =
+		(uintptr_t)map_file(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 4 * PAGE, 2 * PAGE);
 	query.build_id_size = sizeof(id);
 	query.build_id = (uintptr_t)id;
 	maps = (int)CHECK_OK(open("/proc/self/maps", O_RDONLY));
@@ -201,7 +193,7 @@ TEST(m3_sealed_backing_for_reading)
 
 		p = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 		CHECK(p == MAP_FAILED && errno == EPERM);
-		p = map(fd, PROT_READ, MAP_SHARED, 0, 8 * PAGE);
+		p = map_file(fd, PROT_READ, MAP_SHARED, 0, 8 * PAGE);
 		CHECK_EQ(p[0], 0);
 		CHECK_ERR(mprotect(p, PAGE, PROT_READ | PROT_WRITE), EACCES);
 	}
@@ -214,7 +206,7 @@ TEST(m3_confined_sealed_backing)
 	unsigned char *p;
 
 	CHECK_ZERO(region_unbind(f, 2 * PAGE, SIZE));
-	p = map(fd, PROT_READ, MAP_SHARED, 0, 2 * PAGE);
+	p = map_file(fd, PROT_READ, MAP_SHARED, 0, 2 * PAGE);
 	CHECK_EQ(p[0], 0);
 	CHECK_EQ(remap_file_pages(p, PAGE, 0, 5, 0), -1);
 	CHECK_EQ(p[0], 0);

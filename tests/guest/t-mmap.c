@@ -32,15 +32,6 @@ static void bind_mix(struct tfile *f)
 	CHECK_ZERO(region_bind(f, 40 * PAGE, 4 * PAGE, c, SIZE - 2 * PAGE + 11, 0));
 }
 
-static unsigned char *map(int fd, int prot, int flags, uint64_t off, size_t len)
-{
-	unsigned char *p = mmap(NULL, len, prot, flags, fd, (off_t)off);
-
-	if (p == MAP_FAILED)
-		FAIL("mmap of %zu bytes at %#llx: %m", len, (unsigned long long)off);
-	return p;
-}
-
 /* The mapped pages hold the file's bytes, and zeroes after its end */
 static void expect_map(const struct tfile *f, const unsigned char *p, uint64_t off, size_t len)
 {
@@ -61,11 +52,11 @@ static void maps_as_model(int prot, int flags)
 	int fd = srv_open(f, O_RDWR);
 
 	bind_mix(f);
-	expect_map(f, map(fd, prot, flags, 0, SIZE), 0, SIZE);
-	expect_map(f, map(fd, prot, flags, 2 * PAGE, 4 * PAGE), 2 * PAGE, 4 * PAGE);
-	expect_map(f, map(fd, prot, flags, 12 * PAGE, 4 * PAGE), 12 * PAGE, 4 * PAGE);
-	expect_map(f, map(fd, prot, flags, 20 * PAGE, 12 * PAGE), 20 * PAGE, 12 * PAGE);
-	expect_map(f, map(fd, prot, flags, 50 * PAGE, 14 * PAGE), 50 * PAGE, 14 * PAGE);
+	expect_map(f, map_file(fd, prot, flags, 0, SIZE), 0, SIZE);
+	expect_map(f, map_file(fd, prot, flags, 2 * PAGE, 4 * PAGE), 2 * PAGE, 4 * PAGE);
+	expect_map(f, map_file(fd, prot, flags, 12 * PAGE, 4 * PAGE), 12 * PAGE, 4 * PAGE);
+	expect_map(f, map_file(fd, prot, flags, 20 * PAGE, 12 * PAGE), 20 * PAGE, 12 * PAGE);
+	expect_map(f, map_file(fd, prot, flags, 50 * PAGE, 14 * PAGE), 50 * PAGE, 14 * PAGE);
 	expect_file(f, fd, 10 * PAGE);
 	CHECK_EQ(f->asked_bound, 0);
 }
@@ -93,7 +84,7 @@ TEST(m3_random_faults)
 	unsigned char *p;
 
 	bind_mix(f);
-	p = map(fd, PROT_READ, MAP_SHARED, 0, SIZE);
+	p = map_file(fd, PROT_READ, MAP_SHARED, 0, SIZE);
 	CHECK_OK(madvise(p, SIZE, MADV_RANDOM));
 	for (int i = 0; i < 60; i++) {
 		uint64_t off = rnd_below(SIZE - 200);
@@ -112,13 +103,13 @@ TEST(m3_private_writes_stay_private)
 	unsigned char *p, *q;
 
 	bind_mix(f);
-	p = map(fd, PROT_READ | PROT_WRITE, MAP_PRIVATE, 0, SIZE);
-	q = map(fd, PROT_READ | PROT_WRITE, MAP_PRIVATE, 2 * PAGE, 4 * PAGE);
+	p = map_file(fd, PROT_READ | PROT_WRITE, MAP_PRIVATE, 0, SIZE);
+	q = map_file(fd, PROT_READ | PROT_WRITE, MAP_PRIVATE, 2 * PAGE, 4 * PAGE);
 	memset(p, 'p', SIZE);
 	memset(q, 'q', 4 * PAGE);
 	CHECK_OK(msync(p, SIZE, MS_SYNC));
 	expect_file(f, fd, 10 * PAGE);
-	expect_map(f, map(fd, PROT_READ, MAP_SHARED, 0, SIZE), 0, SIZE);
+	expect_map(f, map_file(fd, PROT_READ, MAP_SHARED, 0, SIZE), 0, SIZE);
 	CHECK(p[5 * PAGE] == 'p' && q[0] == 'q');
 }
 
@@ -127,7 +118,7 @@ static void changes_under_mapping(int prot, int flags)
 {
 	struct tfile *f = file_of_size(SIZE);
 	int fd = srv_open(f, O_RDONLY);
-	unsigned char *p = map(fd, prot, flags, 0, SIZE);
+	unsigned char *p = map_file(fd, prot, flags, 0, SIZE);
 
 	expect_map(f, p, 0, SIZE);
 	CHECK_ZERO(region_bind(f, 2 * PAGE, 5 * PAGE, b, 0, 0));
@@ -161,7 +152,7 @@ TEST(m4_changes_under_mapping_of_mixed_file)
 	unsigned char *p;
 
 	bind_mix(f);
-	p = map(fd, PROT_READ, MAP_SHARED, 0, SIZE);
+	p = map_file(fd, PROT_READ, MAP_SHARED, 0, SIZE);
 	for (int i = 0; i < 25; i++) {
 		uint64_t off = rnd_below(SIZE - PAGE), len = 1 + rnd_below(3 * PAGE);
 
@@ -186,16 +177,16 @@ TEST(m4_mapped_anew_after_unbind)
 	unsigned char *p, *q;
 
 	CHECK_ZERO(region_bind(f, 0, SIZE, b, 0, 0));
-	p = map(fd, PROT_READ, MAP_SHARED, 0, SIZE);
+	p = map_file(fd, PROT_READ, MAP_SHARED, 0, SIZE);
 	expect_map(f, p, 0, SIZE);
 	CHECK_ZERO(region_bind(f, 0, SIZE, c, 0, FUSE_REGION_REPLACE));
-	q = map(fd, PROT_READ, MAP_SHARED, 0, SIZE);
+	q = map_file(fd, PROT_READ, MAP_SHARED, 0, SIZE);
 	expect_map(f, q, 0, SIZE);
 	for (uint64_t off = 0; off < SIZE; off += 1001)
 		CHECK(p[off] == pattern_byte(b->seed, off) || p[off] == pattern_byte(c->seed, off));
 	munmap(p, SIZE);
 	CHECK_ZERO(region_unbind(f, 0, 0));
-	expect_map(f, map(fd, PROT_READ, MAP_SHARED, 0, SIZE), 0, SIZE);
+	expect_map(f, map_file(fd, PROT_READ, MAP_SHARED, 0, SIZE), 0, SIZE);
 	expect_file(f, fd, SIZE);
 }
 
@@ -206,7 +197,7 @@ TEST(m1_backing_writes_show)
 	unsigned char *p;
 
 	CHECK_ZERO(region_bind(f, PAGE, 20 * PAGE, b, 3 * PAGE, 0));
-	p = map(fd, PROT_READ, MAP_SHARED, 2 * PAGE, 10 * PAGE);
+	p = map_file(fd, PROT_READ, MAP_SHARED, 2 * PAGE, 10 * PAGE);
 	expect_map(f, p, 2 * PAGE, 10 * PAGE);
 	for (uint64_t i = 0; i < 10; i++) {
 		pattern_write(b->fd, 50 + i, rnd_below(SIZE / 2), 1 + rnd_below(3 * PAGE));
@@ -221,10 +212,10 @@ TEST(m1_mapped_backing_is_mapped_itself)
 {
 	struct tfile *f = file_of_size(SIZE);
 	int fd = srv_open(f, O_RDONLY);
-	unsigned char *p, *q = map(b->fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, SIZE);
+	unsigned char *p, *q = map_file(b->fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0, SIZE);
 
 	CHECK_ZERO(region_bind(f, PAGE, 20 * PAGE, b, 3 * PAGE, 0));
-	p = map(fd, PROT_READ, MAP_SHARED, 2 * PAGE, 10 * PAGE);
+	p = map_file(fd, PROT_READ, MAP_SHARED, 2 * PAGE, 10 * PAGE);
 	for (uint64_t i = 0; i < 10; i++) {
 		q[4 * PAGE + i * PAGE + i] ^= 0x55;
 		CHECK_EQ(p[i * PAGE + i], q[4 * PAGE + i * PAGE + i]);
@@ -240,7 +231,7 @@ TEST(m3_maps_names_the_fuse_file)
 
 	CHECK_ZERO(region_bind(f, 0, SIZE, b, 0, 0));
 	srv_path(path, sizeof(path), f);
-	map(fd, PROT_READ, MAP_SHARED, PAGE, 10 * PAGE);
+	map_file(fd, PROT_READ, MAP_SHARED, PAGE, 10 * PAGE);
 	CHECK_ZERO(sh("grep -q ' %s$' /proc/%d/maps", path, getpid()));
 }
 
@@ -252,8 +243,8 @@ TEST(m3_short_backing_is_zeroes)
 	CHECK_OK(ftruncate(b->fd, 5 * PAGE + 99));
 	CHECK_ZERO(region_bind(f, 2 * PAGE, 20 * PAGE, b, 0, 0));
 	CHECK_ZERO(region_bind(f, 30 * PAGE + 1, 20 * PAGE, b, 2 * PAGE, 0));
-	expect_map(f, map(fd, PROT_READ, MAP_SHARED, 0, SIZE), 0, SIZE);
-	expect_map(f, map(fd, PROT_READ, MAP_PRIVATE, 3 * PAGE, 8 * PAGE), 3 * PAGE, 8 * PAGE);
+	expect_map(f, map_file(fd, PROT_READ, MAP_SHARED, 0, SIZE), 0, SIZE);
+	expect_map(f, map_file(fd, PROT_READ, MAP_PRIVATE, 3 * PAGE, 8 * PAGE), 3 * PAGE, 8 * PAGE);
 }
 
 static sigjmp_buf on_sigbus;
@@ -281,10 +272,10 @@ TEST(m3_sigbus_past_the_end)
 	unsigned char *p;
 
 	CHECK_ZERO(region_bind(f, 8 * PAGE, 30 * PAGE, b, 0, 0));
-	p = map(fd, PROT_READ, MAP_SHARED, 0, 20 * PAGE);
+	p = map_file(fd, PROT_READ, MAP_SHARED, 0, 20 * PAGE);
 	CHECK(!faults(p + 10 * PAGE));
 	CHECK(faults(p + 11 * PAGE));
-	p = map(fd, PROT_READ, MAP_PRIVATE, 8 * PAGE, 8 * PAGE);
+	p = map_file(fd, PROT_READ, MAP_PRIVATE, 8 * PAGE, 8 * PAGE);
 	CHECK(!faults(p + 2 * PAGE));
 	CHECK(faults(p + 3 * PAGE));
 	expect_map(f, p, 8 * PAGE, 3 * PAGE);
@@ -297,7 +288,7 @@ TEST(m3_sigbus_when_the_server_fails)
 	unsigned char *p;
 
 	CHECK_ZERO(region_bind(f, 10 * PAGE, 5 * PAGE + 9, b, 3, 0));
-	p = map(fd, PROT_READ, MAP_SHARED, 0, SIZE);
+	p = map_file(fd, PROT_READ, MAP_SHARED, 0, SIZE);
 	f->bad_start = 15 * PAGE;
 	f->bad_last = 20 * PAGE;
 	f->bad_errno = EIO;
@@ -320,8 +311,8 @@ TEST(m3_whole_file)
 
 		CHECK_OK(ftruncate(b->fd, 12 * PAGE + 345));
 		CHECK_ZERO(region_bind(f, 0, 0, b, 0, 0));
-		expect_map(f, map(fd, PROT_READ, MAP_SHARED, 0, 13 * PAGE), 0, 13 * PAGE);
-		expect_map(f, map(fd, PROT_READ, MAP_PRIVATE, 3 * PAGE, 2 * PAGE), 3 * PAGE,
+		expect_map(f, map_file(fd, PROT_READ, MAP_SHARED, 0, 13 * PAGE), 0, 13 * PAGE);
+		expect_map(f, map_file(fd, PROT_READ, MAP_PRIVATE, 3 * PAGE, 2 * PAGE), 3 * PAGE,
 			   2 * PAGE);
 		CHECK_EQ(srv_count(f, OP_READ), 0);
 	}
@@ -337,8 +328,8 @@ TEST(g5_faults_with_stopped_server)
 	test_watchdog(60);
 	CHECK_ZERO(region_bind(f, 0, 20 * PAGE, b, 0, 0));
 	CHECK_ZERO(region_bind(f, 20 * PAGE, 20 * PAGE, c, 11, 0));
-	p = map(fd, PROT_READ, MAP_SHARED, 0, SIZE);
-	q = map(fd, PROT_READ, MAP_SHARED, PAGE, 10 * PAGE);
+	p = map_file(fd, PROT_READ, MAP_SHARED, 0, SIZE);
+	q = map_file(fd, PROT_READ, MAP_SHARED, PAGE, 10 * PAGE);
 	CHECK_OK(madvise(p, SIZE, MADV_RANDOM));
 	srv_signal(f->srv, SIGSTOP);
 	expect_map(f, p + 2 * PAGE, 2 * PAGE, 36 * PAGE);
@@ -382,7 +373,7 @@ TEST(m4_rebind_storm_under_mapping)
 	srv_register(s, b);
 	srv_register(s, c);
 	m.fd = srv_open(m.f, O_RDONLY);
-	m.p = map(m.fd, PROT_READ, MAP_SHARED, 0, SIZE);
+	m.p = map_file(m.fd, PROT_READ, MAP_SHARED, 0, SIZE);
 	threads_start(&readers, 3, read_mapping, &m);
 	for (uint64_t i = 0; now_ms() < until; i++) {
 		uint64_t off = rnd_below(SIZE - 100), len = 1 + rnd_below(8 * PAGE);
