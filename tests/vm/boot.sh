@@ -8,6 +8,7 @@
 #
 #   init, job           what to do
 #   console.log         the kernel's console
+#   unbooted, late, emulator   why watch.sh ended it
 #   dmesg.log           the kernel's whole log, fetched after the command
 #   status.log          `NONCE up`, then `NONCE exit N` once everything has arrived
 #
@@ -42,8 +43,8 @@ kvm_boots() {
 }
 
 # boot_guest: run GUEST_COMMAND in a new guest, with its stdout and stderr on ours.  Returns its exit
-# status, 124 after GUEST_TIMEOUT seconds, 125 when the guest died, 1 when the command passed but
-# the kernel complained.
+# status, 124 after GUEST_TIMEOUT seconds or GUEST_SILENCE seconds without a word, 123 if QEMU itself was
+# found hanging then, 125 when the guest died, 1 when the command passed but the kernel complained.
 #
 # A kernel that does not get as far as our init is given up early, and booted anew: once in hundreds of
 # boots, on a busy machine, QEMU's parallel emulation hangs before the kernel says a word, or stumbles over
@@ -53,31 +54,11 @@ boot_guest() {
 	for tries in 1 2 3; do
 		boot_once && return
 		local rc=$?
-		[ -e "$RUN_DIR/stuck" ] || return "$rc"
-		say "the guest ($GUEST_KERNEL) $(cat "$RUN_DIR/stuck") (try $tries of 3)"
+		[ -e "$RUN_DIR/unbooted" ] || return "$rc"
+		say "the guest ($GUEST_KERNEL) $(cat "$RUN_DIR/unbooted") (try $tries of 3)"
 	done
 	return "$EXIT_INFRA"
 }
-
-# Seconds; none of them boots in a tenth of that.
-boot_time() {
-	local usual=100
-	! kernel_is_built "$GUEST_KERNEL" || usual=400
-	echo "${GUEST_BOOT_TIME:-$usual}"
-}
-
-# watch_boot PID NONCE: end a guest that does not reach its init.
-watch_boot() {
-	local left
-	for ((left = $(boot_time); left > 0; left--)); do
-		sleep 1
-		! reached_init "$2" || return 0
-	done
-	echo "did not boot in $(boot_time) s" >"$RUN_DIR/stuck"
-	kill "$1"
-}
-
-reached_init() { grep -qx "$1 init" "$RUN_DIR/status.log"; }
 
 boot_once() {
 	local rc=0 nonce
@@ -92,12 +73,13 @@ boot_once() {
 	: >"$RUN_DIR/status.log"
 	run_qemu "$nonce" || rc=$?
 	# QEMU ends well when the guest wants to boot again, as it does after a panic.
-	if [ ! -e "$RUN_DIR/stuck" ] && [ "$rc" = 0 ] && ! reached_init "$nonce"; then
-		explain_death "$rc" "$nonce"
-		echo "died before it had booted" >"$RUN_DIR/stuck"
+	if [ ! -e "$RUN_DIR/unbooted" ] && [ ! -e "$RUN_DIR/late" ] &&
+		[ "$rc" = 0 ] && ! reached_init "$nonce"; then
+		explain_death "$nonce"
+		echo "died before it had booted" >"$RUN_DIR/unbooted"
 	fi
-	[ ! -e "$RUN_DIR/stuck" ] || return "$EXIT_INFRA"
-	judge "$rc" "$nonce"
+	[ ! -e "$RUN_DIR/unbooted" ] || return "$EXIT_INFRA"
+	judge "$nonce"
 }
 
 # Old runs' logs are of no use for long.  A run that goes on still has its FIFOs.
@@ -192,25 +174,26 @@ qemu_arguments() {
 	qemu_port status "$RUN_DIR/status.log"
 }
 
-# run_qemu NONCE: runs QEMU to its end, passing the two FIFOs on meanwhile.  Returns timeout's status.
+# run_qemu NONCE: runs QEMU to its end, passing the two FIFOs on meanwhile.  Returns its status.
 run_qemu() {
-	local rc=0 pid watcher
+	local rc=0 pid reader watcher
 	mkfifo "$RUN_DIR/stdout" "$RUN_DIR/stderr"
 	qemu_arguments
+	qemu_monitor
 	printf '%q ' "${QEMU[@]}" >"$RUN_DIR/qemu.sh"
-	# Should the caller stop reading, keep the guest going by reading on for it.
-	{ cat || cat >/dev/null; } <"$RUN_DIR/stdout" &
-	{ cat || cat >/dev/null; } <"$RUN_DIR/stderr" >&2 &
+	# Should the caller stop reading, tee goes on, and so does the guest.
+	tee -p /dev/null <"$RUN_DIR/stdout" &
+	reader=$!
+	tee -p /dev/null <"$RUN_DIR/stderr" >&2 &
 	if [ -n "${GUEST_TTY:-}" ]; then
 		QEMU+=(-chardev stdio,id=tty,signal=off -serial chardev:tty)
 		"${QEMU[@]}" 2>"$RUN_DIR/qemu.log" || rc=$?
 	else
-		timeout -k 5 "$GUEST_TIMEOUT" "${QEMU[@]}" </dev/null >"$RUN_DIR/qemu.log" 2>&1 &
+		"${QEMU[@]}" </dev/null >"$RUN_DIR/qemu.log" 2>&1 &
 		pid=$!
-		watch_boot "$pid" "$1" &
+		watch_guest "$pid" "$reader" "$1" &
 		watcher=$!
-		# timeout passes the signal on to QEMU.
-		trap 'kill "$pid" "$watcher" 2>/dev/null; exit 130' INT TERM HUP
+		trap 'kill "$watcher" "$pid" 2>/dev/null; exit 130' INT TERM HUP
 		wait "$pid" || rc=$?
 		trap - INT TERM HUP
 		kill "$watcher" 2>/dev/null || true
@@ -228,13 +211,14 @@ release_readers() {
 	rm -f "$RUN_DIR/stdout" "$RUN_DIR/stderr"
 }
 
-# judge QEMU_STATUS NONCE: what this run was worth.
+# judge NONCE: what this run was worth.
 judge() {
-	local qemu=$1 nonce=$2 rc
+	local nonce=$1 rc
 	rc=$(sed -n "s/^$nonce exit \([0-9][0-9]*\)$/\1/p" "$RUN_DIR/status.log")
 	if [ -z "$rc" ]; then
-		explain_death "$qemu" "$nonce"
-		[ "$qemu" != 124 ] || return "$EXIT_TIMEOUT"
+		explain_death "$nonce"
+		[ ! -e "$RUN_DIR/emulator" ] || return "$EXIT_EMULATOR"
+		[ ! -e "$RUN_DIR/late" ] || return "$EXIT_TIMEOUT"
 		return "$EXIT_INFRA"
 	fi
 	if ! "$VM/dmesg-scan" <"$RUN_DIR/dmesg.log" >&2; then
@@ -246,9 +230,33 @@ judge() {
 
 explain_death() {
 	local what="died before the command ended"
-	[ "$1" != 124 ] || what="was stopped after $GUEST_TIMEOUT s"
-	grep -qx "$2 up" "$RUN_DIR/status.log" || what+=", and never finished booting"
-	tail -n 60 "$RUN_DIR/console.log" 2>/dev/null | tr -d '\r' >&2 || true
+	[ ! -e "$RUN_DIR/late" ] || what=$(cat "$RUN_DIR/late")
+	[ ! -e "$RUN_DIR/emulator" ] || what+="; $(cat "$RUN_DIR/emulator")"
+	grep -qx "$1 up" "$RUN_DIR/status.log" || what+=", and never finished booting"
+	last_words >&2
 	cat "$RUN_DIR/qemu.log" >&2 2>/dev/null || true
 	say "the guest ($GUEST_KERNEL) $what; its console is $RUN_DIR/console.log"
+}
+
+# What the console says of its end.  After a panic come the stacks of all tasks: those that matter wait
+# for something that does not come, or are in our code.
+last_words() {
+	local line
+	line=$(grep -n -m1 'Kernel panic' "$RUN_DIR/console.log" 2>/dev/null | cut -d: -f1)
+	if [ -z "$line" ]; then
+		tail -n 60 "$RUN_DIR/console.log" 2>/dev/null
+	else
+		sed -n "$((line > 60 ? line - 60 : 1)),$((line + 30))p" "$RUN_DIR/console.log"
+		tail -n "+$((line + 31))" "$RUN_DIR/console.log" | stuck_tasks | head -n 200
+	fi | tr -d '\r'
+}
+
+stuck_tasks() {
+	awk '
+		function finish() { if (stuck) printf "%s", task; task = ""; stuck = 0 }
+		/ task:/ { finish() }
+		/ task:.* state:D/ || /fuse_regions/ { stuck = 1 }
+		{ task = task $0 "\n" }
+		END { finish() }
+	'
 }

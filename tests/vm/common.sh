@@ -20,7 +20,7 @@ LOGS="$BUILD/log"
 
 # Exit statuses of `run guest` beyond those of the command itself.
 # shellcheck disable=SC2034
-EXIT_USAGE=2 EXIT_TIMEOUT=124 EXIT_INFRA=125
+EXIT_USAGE=2 EXIT_EMULATOR=123 EXIT_TIMEOUT=124 EXIT_INFRA=125
 
 say() { printf 'run: %s\n' "$*" >&2; }
 
