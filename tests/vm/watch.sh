@@ -26,7 +26,7 @@ boot_time() {
 reached_init() { grep -qx "$1 init" "$RUN_DIR/status.log"; }
 
 # How many bytes a process has read
-bytes_read() { sed -n 's/^rchar: //p' "/proc/$1/io" 2>/dev/null; }
+bytes_read() { sed -n 's/^rchar: //p' "/proc/$1/io" 2>/dev/null || true; }
 
 # watch_guest QEMU READER NONCE: until somebody kills us.  READER passes on what the command says.
 watch_guest() {
@@ -68,8 +68,8 @@ ask_where() {
 }
 
 end_guest() {
-	kill "$1"
-	wait_for_end "$1" 5 || kill -KILL "$1"
+	kill "$1" 2>/dev/null || exit 0
+	wait_for_end "$1" 5 || kill -KILL "$1" 2>/dev/null
 	exit
 }
 
