@@ -55,7 +55,7 @@ foreach(kernel ${FUSE_REGIONS_GUEST_KERNELS})
 endforeach()
 
 if(FUSE_REGIONS_GUEST_KERNELS)
-  foreach(name dmesg-scan shellcheck verdicts)
+  foreach(name dmesg-scan shellcheck usage verdicts)
     add_test(NAME vm/${name} COMMAND "${CMAKE_SOURCE_DIR}/tests/vm/t-${name}")
     set_tests_properties(vm/${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
   endforeach()
