@@ -83,7 +83,8 @@ enum fuse_regions_mode {
  * @flags:		FUSE_REGIONS_USER_MODE or 0
  * @max_stack_depth:	see struct fuse_regions_attach; 0 means 1. One that the
  *			kernel refuses, over 2, or over 1 after the INIT
- *			handler, leaves the connection in user mode
+ *			handler and deeper than the mount is already, leaves
+ *			the connection in user mode
  * @reserved:		0
  */
 struct fuse_regions_config {
@@ -126,11 +127,13 @@ struct fuse_regions_info {
  *
  * To be called from the INIT handler: files that are opened before can not
  * use regions. Looks for the module and attaches to it. When there is none,
- * or it can not be used by this process, the connection works in user mode,
+ * or it can not be used by this process (which takes access to
+ * /dev/fuse_regions, and CAP_SYS_ADMIN), the connection works in user mode,
  * and fuse_regions_reason() says why. That is not an error.
  *
  * Return: 0, and *@conn is the caller's, to be given to fuse_regions_close().
- * -EINVAL for unknown flags or a NULL @se, -ENOMEM.
+ * -EINVAL for unknown flags, reserved fields that are not 0, or a NULL @se;
+ * -ENOMEM.
  */
 int fuse_regions_open(struct fuse_session *se, const struct fuse_regions_config *config,
 		      struct fuse_regions_conn **conn);
@@ -521,14 +524,19 @@ ssize_t fuse_regions_write(struct fuse_regions_conn *conn, uint64_t nodeid, cons
  * that is to stay, the server syncs that backing. Waits for writes and for other
  * syncs of the inode that are under way.
  *
- * A backing's error is told to each inode that wrote to it through this
- * library, once (or again, if syncs of other inodes failed meanwhile): not to
- * each of its descriptors, of which the library does not know, and not after
- * fuse_regions_forget(), as with inodes that any file system forgets. The kernel
- * tells the library but once; and in user mode, or where the file may not be opened
- * once more, not if the server's own fsync(2), or O_SYNC write, of the descriptor
- * that it registered was told first. So what a server changes there by itself it
- * gives to fuse_regions_note_write(), and syncs by this.
+ * Who is told of a backing's error:
+ *
+ *   - each inode that wrote to it through this library, once; again, if syncs
+ *     of other inodes failed meanwhile;
+ *   - not each of its descriptors, of which the library does not know;
+ *   - nobody after fuse_regions_forget(), as with inodes that any file system
+ *     forgets.
+ *
+ * The library hears of an error from the kernel, which tells each open file
+ * once. In user mode, and where the file may not be opened once more, that open
+ * file is the server's own too: what its fsync(2), or a write with O_SYNC, was
+ * told, the library never hears. So a server that changes a backing by itself
+ * says so by fuse_regions_note_write(), and syncs by this call.
  *
  * Return: 0 or a negative errno (fsync(2)'s, -ENOMEM); the backings that
  * failed are tried again by the next call.

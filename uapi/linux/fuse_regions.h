@@ -23,7 +23,8 @@
  *   before the first reply to OPEN: only files opened afterwards can use
  *   regions. Never attach the session's own descriptor, for it could no
  *   longer be cloned. Where /dev/fuse_regions does not exist the module is
- *   not loaded, and the server answers everything itself.
+ *   not loaded, and the server answers everything itself; so does one that
+ *   may not open it (it is root's, mode 0600).
  *
  *   Closing the control channel ends the attachment. Regions stay on files
  *   that are open at that moment, until these are closed; everything else is
@@ -38,8 +39,9 @@
  *   EOPNOTSUPP       fd belongs to CUSE
  *   ENOTCONN         fd belongs to no mounted connection
  *   EBUSY            fd, or another fd of its connection, is attached already;
- *                    max_stack_depth is over 1 and INIT has been answered, so
- *                    that others may lie on the mount already
+ *                    max_stack_depth is over 1, the mount is not as deep, and
+ *                    INIT has been answered, so that others may lie on the
+ *                    mount already
  *   EPROTONOSUPPORT  abi_version is not known; abi_version then holds the
  *                    kernel's
  *   ENOMEM, EFAULT
@@ -54,7 +56,8 @@
  *   File descriptors enter the kernel by ioctl only, never by write(): a
  *   privileged program can be tricked into writing bytes, not into this.
  *
- *   EPERM    no CAP_SYS_ADMIN in the initial user namespace
+ *   EPERM    no CAP_SYS_ADMIN in the initial user namespace; or a fanotify
+ *            listener refuses access to the file
  *   EACCES   a security module refuses the caller reading or writing the file
  *   EBADF    fd is not an open descriptor, or an O_PATH one
  *   EISDIR   it is a directory
@@ -63,8 +66,8 @@
  *            O_DIRECT, which those hand on to what lies below them (nor
  *            may the descriptor get these flags later, by fcntl())
  *   ELOOP    it lives on this same connection, or on another one that is
- *            attached, or has open files from when it was; or its file system is stacked as deep as
- *            max_stack_depth, or deeper
+ *            attached, or has open files from when it was; or its file system
+ *            is stacked as deep as max_stack_depth, or deeper
  *   ENOSPC   the connection has max_backings of them
  *   ENOTCONN the connection was aborted or unmounted
  *   ENOMEM, EFAULT
@@ -121,9 +124,10 @@
  *   A mapping that lies in one region, page on page, is one of the backing,
  *   and stays that, whatever is bound later: of the promise above, mappings
  *   are the exception. Any other is filled from the backings and the server.
- *   A shared one that may be stored into is refused, with ENODEV, where an
- *   edge of a region lies inside a page; a store to a page that gets an edge
- *   later is a SIGBUS.
+ *   A shared one with PROT_WRITE is refused, with ENODEV, where an edge of a
+ *   region lies inside a page; without PROT_WRITE it works, and can't get it by
+ *   mprotect() later (EACCES). A store to a page that gets an edge later is a
+ *   SIGBUS.
  *
  *   fsync() syncs the backings that the inode is bound to at that moment. A
  *   server that unbinds or replaces a region that was written, and goes on
