@@ -351,6 +351,40 @@ int fr_cache_flush(struct fr_inode *fi, u64 start, u64 last, bool nowait)
 	return 0;
 }
 
+static bool fr_cache_unwritten_tagged(struct address_space *mapping,
+				      pgoff_t first, pgoff_t last,
+				      xa_mark_t tag)
+{
+	XA_STATE(xas, &mapping->i_pages, first);
+	struct folio *folio;
+	bool found = false;
+
+	rcu_read_lock();
+	/* Marks are looked at without their lock, as by VFS */
+	while (!found && (folio = data_race(xas_find_marked(&xas, last, tag)))) {
+		if (xas_retry(&xas, folio) || xa_is_value(folio))
+			continue;
+		found = folio_test_dirty(folio) || folio_test_writeback(folio) ||
+			folio_test_locked(folio);
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+/*
+ * Has any page been stored into that is not written yet? Not those that are
+ * locked for another reason, as filemap_range_needs_writeback() has it.
+ */
+bool fr_cache_unwritten(struct address_space *mapping, u64 start, u64 last)
+{
+	pgoff_t first = start >> PAGE_SHIFT, end = last >> PAGE_SHIFT;
+
+	return fr_cache_unwritten_tagged(mapping, first, end,
+					 PAGECACHE_TAG_DIRTY) ||
+	       fr_cache_unwritten_tagged(mapping, first, end,
+					 PAGECACHE_TAG_WRITEBACK);
+}
+
 int fr_cache_init(void)
 {
 	fr_aops = kzalloc(sizeof(*fr_aops), GFP_KERNEL);

@@ -15,6 +15,7 @@ extern const struct address_space_operations *fr_orig_aops;
  */
 size_t fr_cache_length(struct fr_inode *fi, struct folio *folio, size_t *filled);
 bool fr_cache_writable(struct fr_inode *fi, u64 start, u64 last);
+bool fr_cache_unwritten(struct address_space *mapping, u64 start, u64 last);
 void fr_cache_sent_back(struct fr_inode *fi);
 
 /* writeback.c */

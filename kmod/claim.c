@@ -23,6 +23,17 @@
 
 #define FR_CLAIM_TRIES	1000	/* of half a millisecond at least each */
 
+/* It has claimed nothing yet, or gives back what it has claimed. */
+void fr_claim_reset(struct fr_claim *claim)
+{
+	struct fr_inode *fi = claim->fi;
+
+	mutex_lock(&fi->claim_lock);
+	fi->claims_waiting += claim->counted - claim->waits;
+	claim->waits = claim->counted;
+	mutex_unlock(&fi->claim_lock);
+}
+
 /* @vma is being made, and has claimed nothing yet. */
 void fr_claim_begin(struct fr_claim *claim, struct fr_inode *fi,
 		    const struct file *file, const struct vm_area_struct *vma)
@@ -38,10 +49,8 @@ void fr_claim_begin(struct fr_claim *claim, struct fr_inode *fi,
 	/* A file system above this one has asked MM about its own file. */
 	if (!claim->write || (file->f_mode & FMODE_BACKING))
 		return;
-	claim->waits = 1;
-	mutex_lock(&fi->claim_lock);
-	fi->claims_waiting++;
-	mutex_unlock(&fi->claim_lock);
+	claim->counted = 1;
+	fr_claim_reset(claim);
 }
 
 static void fr_claim_end_locked(struct fr_claim *claim)
@@ -65,6 +74,33 @@ static bool fr_claim_overlaps(const struct fr_claim *claim, pgoff_t first,
 			      pgoff_t last)
 {
 	return first <= claim->last && last >= claim->first;
+}
+
+static bool fr_claimed_already(const struct fr_claimed *claimed,
+			       const struct fr_claim *claim)
+{
+	return claimed->any &&
+	       fr_claim_overlaps(claim, claimed->first, claimed->last);
+}
+
+static void fr_claimed_add(struct fr_claimed *claimed, pgoff_t first,
+			   pgoff_t last)
+{
+	if (!claimed->any || first < claimed->first)
+		claimed->first = first;
+	if (!claimed->any || last > claimed->last)
+		claimed->last = last;
+	claimed->any = true;
+}
+
+/* MM may make it longer, or move it, over any page of the file. */
+static struct fr_claim fr_claim_of_all(const struct fr_claim *claim)
+{
+	struct fr_claim all = *claim;
+
+	all.first = 0;
+	all.last = ULONG_MAX;
+	return all;
 }
 
 /*
@@ -109,8 +145,8 @@ static void fr_claim_settle(struct fr_claim *claim)
 
 	lockdep_assert_held(&fi->claim_lock);
 	if (fr_claim_look(claim) <= (int)fi->claims_waiting) {
-		fi->claimed_cache = false;
-		fi->claimed_backing = false;
+		fi->claimed_cache.any = false;
+		fi->claimed_backing.any = false;
 	}
 }
 
@@ -123,8 +159,9 @@ static bool fr_claim_wait(struct fr_claim *claim)
 	struct fr_inode *fi = claim->fi;
 
 	lockdep_assert_held(&fi->claim_lock);
-	if (!claim->tries-- || fatal_signal_pending(current))
+	if (!claim->tries || fatal_signal_pending(current))
 		return false;
+	claim->tries--;
 	mutex_unlock(&fi->claim_lock);
 	usleep_range(500, 1000);
 	mutex_lock(&fi->claim_lock);
@@ -141,7 +178,7 @@ static void fr_claim_note(struct fr_claim *claim)
 		fi->mapped_first = claim->first;
 	fi->mapped_last = max(fi->mapped_last, claim->last);
 	WRITE_ONCE(fi->mapped, true);
-	fi->claimed_backing = true;
+	fr_claimed_add(&fi->claimed_backing, claim->first, claim->last);
 }
 
 /* The same, into FUSE's cache; MM may make it longer if no backing is mapped. */
@@ -152,11 +189,7 @@ static void fr_claim_note_cache(struct fr_claim *claim)
 	pgoff_t last = fi->mapped ? claim->last : ULONG_MAX;
 
 	lockdep_assert_held(&fi->claim_lock);
-	if (!fi->claimed_cache || first < fi->claimed_first)
-		fi->claimed_first = first;
-	if (!fi->claimed_cache || last > fi->claimed_last)
-		fi->claimed_last = last;
-	fi->claimed_cache = true;
+	fr_claimed_add(&fi->claimed_cache, first, last);
 }
 
 /* Have any of these pages been stored into, unseen? */
@@ -170,36 +203,42 @@ static bool fr_claim_noted(struct fr_claim *claim)
 }
 
 /**
+ * fr_claim_in_cache() - are its pages stored into in FUSE's cache already?
+ * @all: of any page of the file, for MM may make it longer, or move it
+ *
+ * Then it need not try to have a backing.
+ */
+bool fr_claim_in_cache(const struct fr_claim *claim, bool all)
+{
+	struct fr_claim look = all ? fr_claim_of_all(claim) : *claim;
+
+	fr_claim_look(&look);
+	return look.cache;
+}
+
+/**
  * fr_claim_backing() - is it to be a mapping of a backing?
- * @all: MM may make it longer, or move it, over any page of the file
+ * @all: as for fr_claim_in_cache()
  *
  * Not if its pages are stored into in FUSE's cache.
  */
 bool fr_claim_backing(struct fr_claim *claim, bool all)
 {
-	const struct fr_claim asked = *claim;
+	struct fr_claim look = all ? fr_claim_of_all(claim) : *claim;
 	struct fr_inode *fi = claim->fi;
 	bool mine;
 
-	if (all) {
-		claim->first = 0;
-		claim->last = ULONG_MAX;
-	}
 	mutex_lock(&fi->claim_lock);
 	do {
-		fr_claim_settle(claim);
-		mine = !claim->cache &&
-		       !(fi->claimed_cache &&
-			 fr_claim_overlaps(claim, fi->claimed_first,
-					   fi->claimed_last));
-	} while (!claim->cache && !mine && fr_claim_wait(claim));
+		fr_claim_settle(&look);
+		mine = !look.cache &&
+		       !fr_claimed_already(&fi->claimed_cache, &look);
+	} while (!look.cache && !mine && fr_claim_wait(claim));
 	if (mine && claim->write)
-		fr_claim_note(claim);
+		fr_claim_note(&look);
 	if (mine)
 		fr_claim_end_locked(claim);
 	mutex_unlock(&fi->claim_lock);
-	claim->first = asked.first;
-	claim->last = asked.last;
 	return mine;
 }
 
@@ -217,7 +256,7 @@ bool fr_claim_cache(struct fr_claim *claim)
 	mutex_lock(&fi->claim_lock);
 	do {
 		fr_claim_settle(claim);
-		mine = !fi->claimed_backing || !fr_claim_noted(claim);
+		mine = !fr_claimed_already(&fi->claimed_backing, claim);
 	} while (!mine && fr_claim_wait(claim));
 	if (mine) {
 		fr_claim_note_cache(claim);

@@ -12,7 +12,8 @@
  * @first:	the first page of the file in it, and
  * @last:	the last
  * @write:	it can be stored into, now or once mprotect() lets it be
- * @waits:	1: MM counts it, and it has claimed nothing yet; fr_inode.claim_lock
+ * @counted:	1: MM counts it
+ * @waits:	1: the same, and it has claimed nothing; fr_inode.claim_lock
  * @cache:	FUSE's cache is stored into, or may come to be, in these pages
  * @tries:	how often others are waited for
  */
@@ -22,6 +23,7 @@ struct fr_claim {
 	pgoff_t first;
 	pgoff_t last;
 	bool write;
+	unsigned int counted;
 	unsigned int waits;
 	bool cache;
 	unsigned int tries;
@@ -29,7 +31,9 @@ struct fr_claim {
 
 void fr_claim_begin(struct fr_claim *claim, struct fr_inode *fi,
 		    const struct file *file, const struct vm_area_struct *vma);
+bool fr_claim_in_cache(const struct fr_claim *claim, bool all);
 bool fr_claim_backing(struct fr_claim *claim, bool all);
+void fr_claim_reset(struct fr_claim *claim);
 bool fr_claim_cache(struct fr_claim *claim);
 bool fr_claim_unseen(struct fr_claim *claim);
 void fr_claim_end(struct fr_claim *claim);

@@ -144,8 +144,9 @@ static void fr_mmap_drop_unseen(struct fr_inode *fi, struct fr_claim *claim,
 
 /*
  * What was stored into FUSE's cache, by mappings that have gone, must not be
- * written back later. Again, for who writes it just now may be killed, and leave
- * pages dirty. Where it takes the server it can't be waited for.
+ * written back later; their pages were dirty before MM forgot them. Again, for
+ * who writes it just now may be killed, and leave pages dirty. Where it takes the
+ * server it can't be waited for.
  */
 static bool fr_mmap_flushed(struct fr_inode *fi,
 			    const struct vm_area_struct *vma,
@@ -156,7 +157,7 @@ static bool fr_mmap_flushed(struct fr_inode *fi,
 	struct address_space *mapping = fi->inode->i_mapping;
 	unsigned int tries = FR_MMAP_FLUSHES;
 
-	while (unlikely(fr_cache_needs_writeback(mapping, start, last))) {
+	while (unlikely(fr_cache_unwritten(mapping, start, last))) {
 		if (fr_held_bound(fi, start, last) ||
 		    !fr_cache_writable(fi, start, last) ||
 		    fatal_signal_pending(current) || !tries--)
@@ -190,14 +191,18 @@ static int fr_mmap_backing(struct fr_inode *fi, struct file *file,
 	if (sealed && (vma->vm_flags & VM_WRITE))
 		return -EPERM;
 	write = write && !sealed;
+	/* What may take its time is over before the claim, for which others wait */
+	if (fr_claim_in_cache(claim, place->same) ||
+	    !fr_mmap_flushed(fi, vma, place))
+		return FR_MMAP_CACHE;
 	/* A file of its own, so that /proc/PID/maps shows the FUSE path */
 	real = backing_file_open(file, O_LARGEFILE | (write ? O_RDWR : O_RDONLY),
 				 &backing->file->f_path, backing->cred);
 	if (IS_ERR(real))
 		return PTR_ERR(real);
-	/* Only now, for to open it may take its time */
 	if (!fr_claim_backing(claim, place->same) ||
 	    !fr_mmap_flushed(fi, vma, place)) {
+		fr_claim_reset(claim);
 		fput(real);
 		return FR_MMAP_CACHE;
 	}

@@ -108,6 +108,13 @@ enum fr_stores {
 	FR_STORES
 };
 
+/* Pages from @first to @last of a file, if there are @any (claim.c) */
+struct fr_claimed {
+	bool any;
+	pgoff_t first;
+	pgoff_t last;
+};
+
 /**
  * struct fr_inode - what we know of a FUSE inode
  * @fops:	what f_op of its files points to; first, it is the hot part
@@ -127,10 +134,8 @@ enum fr_stores {
  * @mapped:	a backing was mapped for writing: stores go unseen from then on
  * @mapped_first: the file's pages that such mappings have had lie from here on;
  * @mapped_last:  and up to here; @claim_lock
- * @claimed_cache: a mapping of FUSE's cache to store into may be being made,
- * @claimed_first: from here on
- * @claimed_last:  up to here
- * @claimed_backing: one of a backing may be
+ * @claimed_cache: mappings of FUSE's cache to store into may be being made here
+ * @claimed_backing: and such ones of backings here
  * @claims_waiting: mappings that are being made and have claimed nothing yet
  * @claim_lock:	protects these (claim.c)
  * @txn:	the last message that changed @map: not one that failed, nor a
@@ -177,10 +182,8 @@ struct fr_inode {
 	bool mapped;
 	pgoff_t mapped_first;
 	pgoff_t mapped_last;
-	bool claimed_cache;
-	pgoff_t claimed_first;
-	pgoff_t claimed_last;
-	bool claimed_backing;
+	struct fr_claimed claimed_cache;
+	struct fr_claimed claimed_backing;
 	unsigned int claims_waiting;
 	struct mutex claim_lock;
 	bool sent_back;
