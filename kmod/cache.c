@@ -379,10 +379,13 @@ bool fr_cache_unwritten(struct address_space *mapping, u64 start, u64 last)
 {
 	pgoff_t first = start >> PAGE_SHIFT, end = last >> PAGE_SHIFT;
 
+	/* Dirty once more, for what could not be written is that again */
 	return fr_cache_unwritten_tagged(mapping, first, end,
 					 PAGECACHE_TAG_DIRTY) ||
 	       fr_cache_unwritten_tagged(mapping, first, end,
-					 PAGECACHE_TAG_WRITEBACK);
+					 PAGECACHE_TAG_WRITEBACK) ||
+	       fr_cache_unwritten_tagged(mapping, first, end,
+					 PAGECACHE_TAG_DIRTY);
 }
 
 int fr_cache_init(void)

@@ -205,8 +205,6 @@ static bool fr_claim_noted(struct fr_claim *claim)
 /**
  * fr_claim_in_cache() - are its pages stored into in FUSE's cache already?
  * @all: of any page of the file, for MM may make it longer, or move it
- *
- * Then it need not try to have a backing.
  */
 bool fr_claim_in_cache(const struct fr_claim *claim, bool all)
 {

@@ -143,29 +143,33 @@ static void fr_mmap_drop_unseen(struct fr_inode *fi, struct fr_claim *claim,
 }
 
 /*
- * What was stored into FUSE's cache, by mappings that have gone, must not be
- * written back later; their pages were dirty before MM forgot them. Again, for
- * who writes it just now may be killed, and leave pages dirty. Where it takes the
- * server it can't be waited for.
+ * Claim the backing. What was stored into FUSE's cache, by mappings that have gone,
+ * must not be written back later; their pages were dirty before MM forgot them. Again,
+ * for who writes it just now may be killed, and leave pages dirty. Where it takes
+ * the server it can't be waited for.
  */
-static bool fr_mmap_flushed(struct fr_inode *fi,
-			    const struct vm_area_struct *vma,
-			    const struct fr_mmap_place *place)
+static bool fr_mmap_claim(struct fr_inode *fi, struct fr_claim *claim,
+			  const struct vm_area_struct *vma,
+			  const struct fr_mmap_place *place)
 {
 	u64 start = place->same ? 0 : fr_vma_start(vma);
 	u64 last = place->same ? FR_LAST_MAX : fr_vma_last(vma);
 	struct address_space *mapping = fi->inode->i_mapping;
 	unsigned int tries = FR_MMAP_FLUSHES;
 
-	while (unlikely(fr_cache_unwritten(mapping, start, last))) {
+	while (fr_claim_backing(claim, place->same)) {
+		if (likely(!fr_cache_unwritten(mapping, start, last)))
+			return true;
+		/* Others wait for who has a claim: not for one who writes */
+		fr_claim_reset(claim);
 		if (fr_held_bound(fi, start, last) ||
 		    !fr_cache_writable(fi, start, last) ||
 		    fatal_signal_pending(current) || !tries--)
-			return false;
+			break;
 		/* What could not be written is fsync's to tell */
 		fr_cache_write(mapping, start, last);
 	}
-	return true;
+	return false;
 }
 
 /* Not an errno, all of which may be a file system's: it is to be FUSE's cache. */
@@ -191,18 +195,15 @@ static int fr_mmap_backing(struct fr_inode *fi, struct file *file,
 	if (sealed && (vma->vm_flags & VM_WRITE))
 		return -EPERM;
 	write = write && !sealed;
-	/* What may take its time is over before the claim, for which others wait */
-	if (fr_claim_in_cache(claim, place->same) ||
-	    !fr_mmap_flushed(fi, vma, place))
+	/* Then it need not be opened, which may take its time, or fail */
+	if (fr_claim_in_cache(claim, place->same))
 		return FR_MMAP_CACHE;
 	/* A file of its own, so that /proc/PID/maps shows the FUSE path */
 	real = backing_file_open(file, O_LARGEFILE | (write ? O_RDWR : O_RDONLY),
 				 &backing->file->f_path, backing->cred);
 	if (IS_ERR(real))
 		return PTR_ERR(real);
-	if (!fr_claim_backing(claim, place->same) ||
-	    !fr_mmap_flushed(fi, vma, place)) {
-		fr_claim_reset(claim);
+	if (!fr_mmap_claim(fi, claim, vma, place)) {
 		fput(real);
 		return FR_MMAP_CACHE;
 	}

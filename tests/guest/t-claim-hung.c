@@ -93,38 +93,45 @@ TEST(m3_inner_beside_hung_mapping)
 }
 
 /*
- * So is who hangs because pages of before are written back. What others have mapped before,
- * in both caches, can be mapped once more.
+ * So is who hangs because pages of before are written back, be they stored into while he
+ * opened the backing. What others have mapped, in both caches, can be mapped once more.
  */
 TEST(m3_mappings_beside_hung_flush)
 {
 	struct tfile *lower, *f;
 	pid_t unmaps, maps;
-	unsigned char *p;
+	unsigned char *p, *q;
 	int fd;
 
 	f = two_regions_one_hangs(&lower, &fd);
 	CHECK_ZERO(region_bind(f, 24 * PAGE, 8 * PAGE, c, 24 * PAGE, RW));
-	unmaps = test_fork();
-	if (!unmaps) {
-		p = map_file(fd, RDWR, MAP_SHARED, 0, 16 * PAGE);
-		p[0] = 1;
-		lower->hang = 1u << OP_WRITE;
-		munmap(p, 16 * PAGE);
-		_exit(0);
-	}
-	srv_until_hanging(lower);
+	munmap(map_file(fd, RDWR, MAP_SHARED, 24 * PAGE, 8 * PAGE), 8 * PAGE);
+	lower->hang = 1u << OP_OPEN;
 	maps = test_fork();
 	if (!maps) {
 		map_file(fd, RDWR, MAP_SHARED, 0, 8 * PAGE);
 		_exit(0);
 	}
-	sleep_ms(300); /* hung by now */
+	srv_until_hanging(lower);
+	unmaps = test_fork();
+	if (!unmaps) {
+		p = map_file(fd, RDWR, MAP_SHARED, 0, 16 * PAGE);
+		p[0] = 1;
+		lower->hang |= 1u << OP_WRITE;
+		munmap(p, 16 * PAGE);
+		_exit(0);
+	}
+	CHECK_SOON(lower->hanging == 2);
+	lower->hang = 1u << OP_WRITE;
+	CHECK_SOON(lower->hanging == 1);
+	sleep_ms(200); /* until it hangs once more */
 	map_file(fd, RDWR, MAP_SHARED, 20 * PAGE, PAGE);
-	map_file(fd, RDWR, MAP_SHARED, 24 * PAGE, 8 * PAGE)[1] = 2;
-	map_file(fd, RDWR, MAP_SHARED, 40 * PAGE, PAGE);
 	p = map_file(fd, RDWR, MAP_SHARED, 24 * PAGE, 8 * PAGE);
-	CHECK_EQ(p[1], 2);
+	map_file(fd, RDWR, MAP_SHARED, 40 * PAGE, PAGE);
+	q = map_file(fd, RDWR, MAP_SHARED, 24 * PAGE, 8 * PAGE);
+	p[1] = 2;
+	CHECK_EQ(q[1], 2);
+	expect_byte(c->fd, 24 * PAGE + 1, 2);
 	CHECK_ZERO(waitpid(maps, NULL, WNOHANG));
 	lower->hang = 0;
 	CHECK_EQ(waitpid(maps, NULL, 0), maps);
