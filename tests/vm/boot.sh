@@ -104,6 +104,7 @@ write_job() {
 		JOB_PATH=$(printf %q "$path")
 		JOB_LIBS=$(printf %q "$BUILD/user/lib")
 		JOB_KERNEL=$GUEST_KERNEL
+		JOB_ICOUNT=$GUEST_ICOUNT
 		JOB_TTY=$(printf %q "${GUEST_TTY:-}")
 		JOB_TERM=$(printf %q "${TERM:-vt100}")
 		JOB_COMMAND=($(printf '%q ' "${GUEST_COMMAND[@]}"))
