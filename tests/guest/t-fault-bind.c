@@ -168,6 +168,8 @@ TEST(i4_fault_many_records)
 {
 	struct fault_bind *t = crowded();
 
+	/* Each of many allocations fails in turn, and after each all of the file is read */
+	test_watchdog(550);
 	t->nr = ARRAY_SIZE(t->recs);
 	for (uint32_t i = 0; i < t->nr; i++) {
 		bool unbind = i % 4 == 3;
