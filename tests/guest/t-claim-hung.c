@@ -46,7 +46,7 @@ TEST(m1_inner_beside_end_of_spanning_mapping)
 	int fd;
 
 	two_regions_one_hangs(&lower, &fd);
-	child = (pid_t)CHECK_OK(fork());
+	child = test_fork();
 	if (!child) {
 		p = map_file(fd, RDWR, MAP_SHARED, 0, 16 * PAGE);
 		p[0] = 1;
@@ -79,7 +79,7 @@ TEST(m3_inner_beside_hung_mapping)
 	p[0] = 1;
 	munmap(map_file(fd, RDWR, MAP_SHARED, 16 * PAGE, 4 * PAGE), 4 * PAGE);
 	lower->hang = 1u << OP_OPEN;
-	child = (pid_t)CHECK_OK(fork());
+	child = test_fork();
 	if (!child) {
 		map_file(fd, RDWR, MAP_SHARED, 0, 8 * PAGE);
 		_exit(0);
@@ -141,7 +141,7 @@ TEST(m3_mappings_beside_hung_flush)
 /* A page that somebody fills has nothing to be written, though others of the file have. */
 TEST(m3_inner_beside_page_that_is_filled)
 {
-	unsigned char *gap, *p, byte;
+	unsigned char *gap, *p;
 	struct tfile *lower;
 	pid_t reads;
 	int fd;
@@ -162,9 +162,7 @@ TEST(m3_inner_beside_page_that_is_filled)
 	lower->hang = 0;
 	CHECK_ZERO(wait_exit(reads));
 	p[1] = 2;
-	/* It is the backing's own page */
-	CHECK_EQ(pread(hangs->fd, &byte, 1, 1), 1);
-	CHECK_EQ(byte, 2);
+	expect_byte(hangs->fd, 1, 2); /* it is the backing's own page */
 	CHECK_EQ(gap[0], 1);
 }
 
