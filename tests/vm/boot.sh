@@ -150,12 +150,14 @@ qemu_arguments() {
 
 	# oops=panic and panic=-1: the first oops ends the guest, and -no-reboot QEMU with it.
 	append="console=ttyS0,115200 quiet oops=panic panic=-1 log_buf_len=16M printk.devkmsg=on"
-	append+=" no_timer_check nokaslr net.ifnames=0 mitigations=off $GUEST_APPEND"
+	append+=" no_timer_check nokaslr net.ifnames=0 mitigations=off"
 	# QEMU finds what it translated before by its address: a program that always starts at the same one
 	# starts three times as fast.
 	append+=" norandmaps"
 	# ACPI's byte code takes a minute to say what PCI says at once, with a sanitizer watching it.
 	! kernel_is_built "$GUEST_KERNEL" || append+=" pci=noacpi"
+	# Last, as what is behind a "--" goes to the guest's init
+	append+=" $GUEST_APPEND"
 	QEMU+=(-append "$append" -chardev "file,id=console,path=$RUN_DIR/console.log"
 		-serial chardev:console)
 
